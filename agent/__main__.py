@@ -1,0 +1,5 @@
+"""``python -m agent`` is ``smaxd``."""
+
+from agent.cli import main
+
+main()

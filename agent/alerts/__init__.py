@@ -1,0 +1,1 @@
+"""Alert states: what is wrong enough, for long enough, that a person should look."""

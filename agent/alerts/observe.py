@@ -1,0 +1,103 @@
+"""The numbers that the rules watch, taken out of one tick's findings."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from agent.alerts.rules import Observation
+from agent.readings import Known, Missing, Quantity, value_of
+from agent.schedule import ProbeState
+from agent.snapshot import DatabaseSnapshot, DeviceSnapshot
+
+
+def observations(
+    databases: Sequence[DatabaseSnapshot],
+    devices: Sequence[DeviceSnapshot],
+    probes: Sequence[ProbeState],
+) -> Iterator[Observation]:
+    """Every rule's number on every subject."""
+    for database in databases:
+        yield from _of_database(database)
+    for device in devices:
+        ratio = value_of(device.capacity_ratio)
+        yield Observation(
+            "device_bandwidth_declined",
+            "",
+            device.name,
+            ratio,
+            f"{device.name} writes at {_percent(ratio)} of the best rate known of it",
+        )
+    yield from _of_probes(probes, {device.name for device in devices})
+
+
+def _of_probes(probes: Iterable[ProbeState], device_names: set[str]) -> Iterator[Observation]:
+    """One observation per target: a database whose disk died is one alert, not eight."""
+    by_target: dict[str, list[ProbeState]] = {}
+    for probe in probes:
+        by_target.setdefault(probe.target, []).append(probe)
+    for target, states in by_target.items():
+        failing = [s for s in states if s.success is False and not s.absent]
+        answered = any(s.success is not None for s in states)
+        yield Observation(
+            "probe_failing",
+            "" if target in device_names else target,
+            target if target in device_names else "",
+            float(bool(failing)) if answered else None,
+            "; ".join(f"probe {s.probe} on {target}: {s.detail}" for s in failing),
+        )
+
+
+def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
+    name = database.name
+    device = next((p.device for p in database.places if p.role == "data" and p.device), "")
+    headroom = value_of(database.headroom_ratio)
+    summary = (
+        f"{name} takes {_number(database.observed_puts_per_second)} puts/s of a sustainable "
+        f"{_number_of_recommended(database)}"
+    )
+    for rule in ("headroom_low_warning", "headroom_low_critical"):
+        yield Observation(rule, name, device, headroom, summary)
+    dropped = value_of(database.s_max_ratio)
+    yield Observation(
+        "s_max_dropped",
+        name,
+        device,
+        dropped,
+        f"S_max of {name} is at {_percent(dropped)} of its recent median",
+    )
+    stopped = delayed = None
+    causes = ""
+    if isinstance(database.stalls, Known):
+        states = {stall.state for stall in database.stalls.value}
+        stopped, delayed = float("stopped" in states), float("delayed" in states)
+        causes = ", ".join(sorted({stall.cause for stall in database.stalls.value}))
+    yield Observation(
+        "write_stopped", name, device, stopped, f"RocksDB has stopped writes to {name}: {causes}"
+    )
+    yield Observation(
+        "write_delayed", name, device, delayed, f"RocksDB delays writes to {name}: {causes}"
+    )
+    error = database.background_error
+    broken = None if isinstance(error, Missing) else float(error.value is not None)
+    message = error.value.message if isinstance(error, Known) and error.value else ""
+    yield Observation(
+        "background_error", name, device, broken, f"{name} accepts no writes: {message}"
+    )
+    stale = isinstance(database.observed_puts_per_second, Missing) or isinstance(
+        database.recommended, Missing
+    )
+    yield Observation(
+        "data_stale", name, device, float(stale), f"no current S_max or put rate for {name}"
+    )
+
+
+def _percent(ratio: float | None) -> str:
+    return "an unknown share" if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def _number(quantity: Quantity) -> str:
+    value = value_of(quantity)
+    return "an unknown number of" if value is None else f"{value:,.0f}"
+
+
+def _number_of_recommended(database: DatabaseSnapshot) -> str:
+    prediction = value_of(database.recommended)
+    return "number not known" if prediction is None else f"{prediction.puts_per_second:,.0f}"

@@ -1,0 +1,336 @@
+"""The status document: what /api/v1/status and ``smaxd status --json`` give, and nothing less.
+
+A stable contract: fields are added, never renamed or removed. Quantities carry source and age, or
+the reason why there is none.
+"""
+
+from typing import Any
+
+import msgspec
+
+from agent.metrics import is_stalled
+from agent.models.prediction import Prediction
+from agent.readings import Known, Missing, derive
+from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
+
+
+class QuantityDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A number with source and age, or null with reason and detail."""
+
+    value: float | None
+    source: str | None = None
+    age_seconds: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class PlaceDocument(msgspec.Struct, frozen=True):
+    """Which device carries a part of the database."""
+
+    role: str
+    path: str
+    device: str | None
+    detail: str | None
+
+
+class PhaseDocument(msgspec.Struct, frozen=True):
+    """The phase in force, for how long, and the votes of this moment."""
+
+    name: str
+    for_seconds: float
+    votes: dict[str, str]
+    candidate: str | None
+
+
+class PredictionDocument(msgspec.Struct, frozen=True):
+    """What one model says; the keys are those of ``smaxd predict --json``."""
+
+    puts_per_second: float
+    model: str
+    phase: str
+    confidence: str
+    utilization: float
+    factor: float
+    bandwidth_mib: float
+    record_size: float
+
+
+class StallDocument(msgspec.Struct, frozen=True):
+    """A write stall in force."""
+
+    column_family: str
+    state: str
+    cause: str
+    since: float
+    delayed_write_bytes_per_second: float | None
+
+
+class LevelDocument(msgspec.Struct, frozen=True):
+    """One level of a column family."""
+
+    level: int
+    files: int
+    bytes: int
+
+
+class DatabaseDocument(msgspec.Struct, frozen=True):
+    """One database."""
+
+    name: str
+    path: str
+    owner_pid: int | None
+    rocksdb_version: str | None
+    incarnation: int
+    places: list[PlaceDocument]
+    recommended: PredictionDocument | None
+    predictions: list[PredictionDocument]
+    phase: PhaseDocument | None
+    quantities: dict[str, QuantityDocument]
+    levels: dict[str, list[LevelDocument]] | None
+    stalls: list[StallDocument] | None
+    stall_seconds: dict[str, float] | None
+    background_error: str | None
+
+
+class DeviceDocument(msgspec.Struct, frozen=True):
+    """One device."""
+
+    name: str
+    devnum: str
+    size_bytes: int
+    filesystem_type: str
+    filesystem_free_bytes: int
+    layers: list[str]
+    limit_bytes_per_second: float | None
+    capacity_is_lower_bound: bool | None
+    scratch_directory: str | None
+    fio_written_bytes: int
+    quantities: dict[str, QuantityDocument]
+
+
+class ProbeDocument(msgspec.Struct, frozen=True):
+    """One probe's last run."""
+
+    probe: str
+    target: str
+    success: bool | None
+    absent: bool
+    duration_seconds: float | None
+    last_success: float | None
+    reason: str | None
+    detail: str | None
+
+
+class AlertDocument(msgspec.Struct, frozen=True):
+    """One alert; ``since`` is Unix time, null while inactive."""
+
+    alert: str
+    severity: str
+    database: str
+    device: str
+    active: bool
+    pending: bool
+    since: float | None
+    value: float | None
+    data_missing: bool
+    summary: str
+
+
+class StatusDocument(msgspec.Struct, frozen=True):
+    """Everything the agent knows."""
+
+    version: str
+    config_hash: str
+    time: float
+    tick: int
+    tick_seconds: float
+    snapshot_age_seconds: float
+    ready: bool
+    stalled: bool
+    hidden_databases: int
+    databases: list[DatabaseDocument]
+    devices: list[DeviceDocument]
+    probes: list[ProbeDocument]
+    alerts: list[AlertDocument]
+
+
+DATABASE_QUANTITIES = (
+    "sequence_number",
+    "observed_puts_per_second",
+    "headroom_ratio",
+    "record_size_bytes",
+    "write_amplification_ratio",
+    "age_seconds",
+    "size_bytes",
+    "live_wal_bytes",
+    "pending_compaction_bytes",
+    "estimated_keys",
+    "flush_bytes_total",
+    "compaction_read_bytes_total",
+    "compaction_written_bytes_total",
+    "compaction_bytes_per_second",
+    "foreign_bytes_per_second",
+    "available_bytes_per_second",
+    "availability_ratio",
+)
+DEVICE_QUANTITIES = (
+    "capacity_ratio",
+    "write_bytes_per_second",
+    "read_bytes_per_second",
+    "write_await_seconds",
+    "mean_queue_depth",
+)
+
+
+def status_document(snapshot: Snapshot, now: float) -> StatusDocument:
+    """Render a snapshot as it reads at ``now`` (monotonic seconds)."""
+    return StatusDocument(
+        version=snapshot.version,
+        config_hash=snapshot.config_hash,
+        time=snapshot.wall_seconds,
+        tick=snapshot.tick,
+        tick_seconds=snapshot.tick_seconds,
+        snapshot_age_seconds=max(0.0, now - snapshot.at),
+        ready=snapshot.ready,
+        stalled=is_stalled(snapshot, now),
+        hidden_databases=snapshot.hidden_databases,
+        databases=[_database(database, now) for database in snapshot.databases],
+        devices=[_device(device, snapshot, now) for device in snapshot.devices],
+        probes=[
+            ProbeDocument(
+                probe=state.probe,
+                target=state.target,
+                success=state.success,
+                absent=state.absent,
+                duration_seconds=state.duration_seconds,
+                last_success=state.last_success_wall_seconds,
+                reason=state.reason,
+                detail=state.detail,
+            )
+            for state in snapshot.probes
+        ],
+        alerts=[
+            AlertDocument(
+                alert=state.alert,
+                severity=state.severity,
+                database=state.database,
+                device=state.device,
+                active=state.active,
+                pending=state.pending_since is not None and not state.active,
+                since=state.since_wall_seconds,
+                value=state.value,
+                data_missing=state.data_missing,
+                summary=state.summary,
+            )
+            for state in snapshot.alerts
+        ],
+    )
+
+
+def _database(database: DatabaseSnapshot, now: float) -> DatabaseDocument:
+    predictions, recommended = database.predictions, database.recommended
+    quantities = {name: _quantity(getattr(database, name), now) for name in DATABASE_QUANTITIES}
+    quantities["recommended_puts_per_second"] = _quantity(
+        derive(recommended, lambda prediction: prediction.puts_per_second), now
+    )
+    phase = database.phase
+    error = database.background_error
+    return DatabaseDocument(
+        name=database.name,
+        path=database.path,
+        owner_pid=database.owner_pid,
+        rocksdb_version=database.rocksdb_version,
+        incarnation=database.incarnations,
+        places=[
+            PlaceDocument(place.role, place.path, place.device, place.detail)
+            for place in database.places
+        ],
+        recommended=_prediction(recommended.value) if isinstance(recommended, Known) else None,
+        predictions=(
+            [_prediction(prediction) for prediction in predictions.value]
+            if isinstance(predictions, Known)
+            else []
+        ),
+        phase=(
+            PhaseDocument(
+                name=phase.value.name,
+                for_seconds=now - phase.value.since,
+                votes=dict(phase.value.votes),
+                candidate=phase.value.candidate,
+            )
+            if isinstance(phase, Known)
+            else None
+        ),
+        quantities=quantities,
+        levels=(
+            {
+                family.name: [
+                    LevelDocument(number, level.files, level.bytes)
+                    for number, level in enumerate(family.levels)
+                ]
+                for family in database.levels.value
+            }
+            if isinstance(database.levels, Known)
+            else None
+        ),
+        stalls=(
+            [
+                StallDocument(
+                    column_family=stall.column_family,
+                    state=stall.state,
+                    cause=stall.cause,
+                    since=stall.since_wall_seconds,
+                    delayed_write_bytes_per_second=stall.delayed_write_rate,
+                )
+                for stall in database.stalls.value
+            ]
+            if isinstance(database.stalls, Known)
+            else None
+        ),
+        stall_seconds=(
+            dict(database.stall_seconds.value)
+            if isinstance(database.stall_seconds, Known)
+            else None
+        ),
+        background_error=(
+            error.value.message if isinstance(error, Known) and error.value is not None else None
+        ),
+    )
+
+
+def _device(device: DeviceSnapshot, snapshot: Snapshot, now: float) -> DeviceDocument:
+    capacity = device.capacity
+    quantities = {name: _quantity(getattr(device, name), now) for name in DEVICE_QUANTITIES}
+    quantities["capacity_bytes_per_second"] = _quantity(
+        derive(capacity, lambda known: known.bytes_per_second), now
+    )
+    quantities["fio_bytes_per_second"] = _quantity(device.fio, now)
+    return DeviceDocument(
+        name=device.name,
+        devnum=device.devnum,
+        size_bytes=device.size_bytes,
+        filesystem_type=device.filesystem_type,
+        filesystem_free_bytes=device.filesystem_free_bytes,
+        layers=list(device.layers),
+        limit_bytes_per_second=device.limit_bytes_per_second,
+        capacity_is_lower_bound=(
+            capacity.value.lower_bound if isinstance(capacity, Known) else None
+        ),
+        scratch_directory=device.scratch_directory,
+        fio_written_bytes=snapshot.written_bytes.get((device.name, "fio"), 0),
+        quantities=quantities,
+    )
+
+
+def _prediction(prediction: Prediction) -> PredictionDocument:
+    return msgspec.convert(prediction, PredictionDocument, from_attributes=True)
+
+
+def _quantity(quantity: Known[Any] | Missing, now: float) -> QuantityDocument:
+    if isinstance(quantity, Missing):
+        return QuantityDocument(value=None, reason=quantity.reason, detail=quantity.detail)
+    return QuantityDocument(
+        value=float(quantity.value),
+        source=quantity.source,
+        age_seconds=quantity.age_seconds(now),
+    )

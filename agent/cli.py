@@ -1,0 +1,219 @@
+"""The command line. Each command's work is in ``agent.commands``; here are its options and exits.
+
+Exit codes: 0, 1 for a failed operation, 2 for bad usage or input; ``check`` has its own. Imports
+that only one command needs are made by that command: the daemon stays small.
+"""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from agent import __version__
+
+MODES = ("fast", "balanced", "accurate")
+
+
+class Group(click.Group):
+    """Keeps the commands in the order in which an operator meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in order of definition."""
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="smaxd")
+def cli() -> None:
+    """How many puts per second this host's RocksDB can sustain, and what limits it."""
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """End with one line on stderr."""
+    click.echo(f"smaxd: {message}", err=True)
+    raise SystemExit(code)
+
+
+url_option = click.option(
+    "--url",
+    envvar="SMAXD_URL",
+    default="http://127.0.0.1:10390",
+    show_default=True,
+    help="Where the daemon listens (or SMAXD_URL).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@cli.command()
+@click.option("--config", "config_path", envvar="SMAXD_CONFIG", help="Configuration file (YAML).")
+@click.option("--db", "databases", multiple=True, help="Watch this database; may be repeated.")
+@click.option("--web.listen-address", "listen_address", help="HOST:PORT of the listener.")
+@click.option("--scratch", help="Directory for fio's scratch file.")
+def run(
+    config_path: str | None,
+    databases: tuple[str, ...],
+    listen_address: str | None,
+    scratch: str | None,
+) -> None:
+    """Run the daemon; without --db or a configuration it finds the running databases."""
+    from agent.commands.run import effective_config
+    from agent.config import ConfigError
+    from agent.http import ListenError
+    from agent.main import run_daemon
+
+    try:
+        config = effective_config(config_path, databases, listen_address, scratch)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"smaxd: {problem}", err=True)
+        raise SystemExit(2) from None
+    try:
+        run_daemon(config, os.environ)
+    except ListenError as error:
+        fail(str(error))
+
+
+@cli.command()
+@url_option
+@json_option
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between refreshes.")
+def status(url: str, as_json: bool, watch: bool, interval: float) -> None:
+    """Show what the daemon knows; exit 1 when none answers."""
+    from agent.commands.status import show_status, watch_status
+
+    if watch and as_json:
+        fail("--watch and --json exclude each other", 2)
+    if watch:
+        raise SystemExit(watch_status(url, max(0.1, interval)))
+    raise SystemExit(show_status(url, as_json=as_json))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def check(words: tuple[str, ...]) -> None:
+    """Check as host checks do: one line; exit 0 ok, 1 warning, 2 critical, 3 unknown.
+
+    Options: [--db NAME] [--url URL].
+    """
+    from agent.commands.check import check_host
+
+    raise SystemExit(check_host(words, os.environ))
+
+
+@cli.command()
+@click.option("--bandwidth", type=float, required=True, help="Available write bandwidth, MiB/s.")
+@click.option("--phase", type=click.Choice(["initial", "middle", "final"]))
+@click.option("--runtime-min", type=float, help="Age of the database in minutes.")
+@click.option("--db-size-gb", type=float, help="Size of the database in GB.")
+@click.option("--record-size", type=float, default=1040.0, show_default=True, help="Bytes per put.")
+@click.option("--wa", type=float, help="Write amplification.")
+@click.option("--ra", type=float, help="Read amplification.")
+@click.option("--model", type=click.Choice(["v4", "v4.1", "auto"]), default="auto")
+@json_option
+def predict(as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click passes the options by name
+    """Apply a model to given numbers; no daemon, no measurement."""
+    from agent.commands.models import print_prediction
+    from agent.models.prediction import InvalidInput
+
+    try:
+        print_prediction(as_json=as_json, **options)
+    except InvalidInput as error:
+        fail(str(error), 2)
+
+
+@cli.command()
+@json_option
+def validate(as_json: bool) -> None:
+    """Show the reference experiment: what was claimed, and what its formula gives."""
+    from agent.commands.models import print_validation
+
+    print_validation(as_json=as_json)
+
+
+@cli.group()
+def probe() -> None:
+    """Make one measurement now; no daemon needed."""
+
+
+@probe.command("disk")
+@click.option("--path", required=True, help="Any path on the file system.")
+@click.option("--seconds", default=1.0, show_default=True, help="Over how long rates are taken.")
+@json_option
+def probe_disk(path: str, seconds: float, as_json: bool) -> None:
+    """Show which device carries a path, and how busy it is."""
+    from agent.commands.probes import print_disk
+
+    raise SystemExit(print_disk(path, min(max(0.1, seconds), 60.0), as_json=as_json))
+
+
+@probe.command("fio")
+@click.option("--path", required=True, help="A directory; the scratch file goes into it.")
+@click.option("--mode", type=click.Choice(MODES), default="fast", show_default=True)
+@json_option
+def probe_fio(path: str, mode: str, as_json: bool) -> None:
+    """Measure the write bandwidth with fio; writes to the device, within the mode's limits."""
+    from agent.commands.probes import print_fio
+
+    raise SystemExit(print_fio(path, mode, as_json=as_json))
+
+
+@probe.command("rocksdb")
+@click.option("--db", required=True, help="The database's directory.")
+@json_option
+def probe_rocksdb(db: str, as_json: bool) -> None:
+    """Read a database's state from outside, once, from every source."""
+    from agent.commands.probes import print_rocksdb
+
+    raise SystemExit(print_rocksdb(db, as_json=as_json))
+
+
+@probe.command("log")
+@click.argument("file")
+@json_option
+def probe_log(file: str, as_json: bool) -> None:
+    """Summarize a RocksDB LOG file."""
+    from agent.commands.probes import print_log
+
+    raise SystemExit(print_log(file, as_json=as_json))
+
+
+@cli.command()
+@json_option
+@click.option("--write-config", metavar="FILE", help="Write a configuration naming them all.")
+def discover(as_json: bool, write_config: str | None) -> None:
+    """List the RocksDB databases that run on this host."""
+    from agent.commands.discover import print_databases
+
+    raise SystemExit(print_databases(write_config, as_json=as_json))
+
+
+@cli.command("check-config")
+@click.argument("file")
+def check_config(file: str) -> None:
+    """Report every problem of a configuration file; exit 2 if there is any."""
+    from agent.config import ConfigError, load_config
+
+    try:
+        load_config(file)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"smaxd: {problem}", err=True)
+        raise SystemExit(2) from None
+    click.echo(f"{file}: ok")
+
+
+def main() -> None:
+    """The entry point; a broken pipe and Ctrl-C end quietly."""
+    try:
+        cli(prog_name="smaxd")
+    except BrokenPipeError:
+        # The reader of our output has gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

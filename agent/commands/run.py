@@ -1,0 +1,34 @@
+"""``smaxd run``: the configuration out of file, flags and defaults."""
+
+import os
+
+import msgspec
+
+from agent.config import Config, ConfigError, DatabaseSettings, check, load_config
+
+
+def effective_config(
+    config_path: str | None,
+    databases: tuple[str, ...],
+    listen_address: str | None,
+    scratch: str | None,
+) -> Config:
+    """The file's configuration with the flags over it; ConfigError lists all problems.
+
+    ``--db`` replaces the file's list but keeps the settings of databases that the file names too.
+    """
+    config = load_config(config_path) if config_path else Config()
+    changes: dict[str, object] = {}
+    if databases:
+        paths = list(dict.fromkeys(os.path.abspath(path) for path in databases))
+        known = {os.path.abspath(database.path): database for database in config.databases}
+        changes["databases"] = tuple(known.get(path, DatabaseSettings(path=path)) for path in paths)
+    if listen_address is not None:
+        changes["web"] = msgspec.structs.replace(config.web, listen_address=listen_address)
+    if scratch is not None:
+        changes["scratch"] = os.path.abspath(scratch)
+    config = msgspec.structs.replace(config, **changes)
+    problems = check(config)
+    if problems:
+        raise ConfigError(problems)
+    return config

@@ -1,0 +1,298 @@
+"""One database over time: put rate, bandwidth left to it, phase, S_max."""
+
+import statistics
+from collections import deque
+
+from agent import workload
+from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
+from agent.findings import DatabaseFindings, PathFindings
+from agent.models import v4, v41
+from agent.models.prediction import DEFAULT_RECORD_SIZE_BYTES, MIB, Prediction
+from agent.models.select import auto_model
+from agent.phase import PhaseEvidence, PhaseInference, PhaseInForce
+from agent.put_rate import PutRate
+from agent.rates import CounterWindow, MeanRate
+from agent.readings import Known, Missing, Quantity, derive, first_known, value_of
+from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, PlacedFiles
+from agent.stalls import background_error, stall_conditions
+
+MEDIAN_WINDOW_SECONDS = 3600.0
+"""Over how long S_max's own median is taken, against which a drop is judged."""
+
+MEDIAN_MIN_COUNT = 12
+"""With fewer values a median says nothing."""
+
+BYTES_PER_GB = 1e9
+"""The published votes speak of GB; 1000-based, as drives are sold."""
+
+
+class DatabaseState:
+    """Follows one incarnation of a database from tick to tick; pure, time comes in."""
+
+    def __init__(self, phase_hold_seconds: float) -> None:
+        self._put_rate = PutRate()
+        self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
+        self._work = workload.ManifestWork()
+        self._phase = PhaseInference(phase_hold_seconds)
+        self._recent: deque[tuple[float, float]] = deque()
+
+    def update(
+        self,
+        findings: DatabaseFindings,
+        device: DeviceSnapshot | None,
+        device_writes: MeanRate | None,
+        now: float,
+        wall_seconds: float,
+    ) -> DatabaseSnapshot:
+        """Take one tick's findings into account; ``device`` carries the data directory."""
+        log = findings.log
+        observed = self._put_rate.update(findings.wal, findings.manifest, log, now)
+        size = _record_size(findings, now)
+        amplification = workload.write_amplification(log)
+        self._work.add(findings.manifest)
+        compaction = first_known(
+            workload.compaction_write_rate(log, wall_seconds), self._work.compaction_rate()
+        )
+        flush = first_known(workload.flush_write_rate(log, wall_seconds), self._work.flush_rate())
+        own = self._own_writes(findings, compaction, flush, observed, size)
+        if device is None:
+            absence = _no_device(findings)
+            capacity: Known[Capacity] | Missing = absence
+            foreign: Quantity = absence
+        else:
+            capacity = device.capacity
+            foreign = foreign_writes(device_writes, own)
+        available = available_bandwidth(capacity, foreign, compaction)
+        age = _database_age(findings, wall_seconds, now)
+        stored = workload.stored_bytes(findings.manifest, findings.secondary)
+        phase = self._infer_phase(findings, available, age, stored, amplification, now)
+        predictions = _predict(available, phase, age, stored, size, amplification)
+        recommended = _recommend(predictions)
+        return DatabaseSnapshot(
+            name=findings.name,
+            path=findings.path,
+            owner_pid=(
+                findings.fingerprint.value.owner_pid
+                if isinstance(findings.fingerprint, Known)
+                else None
+            ),
+            rocksdb_version=_version(findings),
+            incarnations=findings.incarnation,
+            places=tuple(_place(path) for path in findings.paths),
+            sequence_number=self._put_rate.sequence_number,
+            observed_puts_per_second=observed,
+            record_size_bytes=size,
+            write_amplification_ratio=amplification,
+            age_seconds=age,
+            size_bytes=stored,
+            live_wal_bytes=derive(findings.wal, lambda sample: float(sample.live_wal_bytes)),
+            pending_compaction_bytes=workload.pending_compaction(
+                findings.secondary, findings.manifest, log, now, wall_seconds
+            ),
+            estimated_keys=workload.estimated_keys(findings.secondary, findings.manifest),
+            flush_bytes_total=workload.flushed_total(log, findings.manifest),
+            compaction_read_bytes_total=workload.compaction_read_total(log),
+            compaction_written_bytes_total=workload.compacted_total(log, findings.manifest),
+            compaction_bytes_per_second=compaction,
+            foreign_bytes_per_second=foreign,
+            available_bytes_per_second=available,
+            availability_ratio=_availability(available, capacity),
+            phase=phase,
+            predictions=predictions,
+            recommended=recommended,
+            headroom_ratio=_headroom(observed, recommended),
+            s_max_ratio=self._against_median(recommended, now),
+            levels=derive(findings.manifest, lambda sample: sample.column_families),
+            stalls=stall_conditions(log, findings.manifest, findings.options, wall_seconds),
+            stall_seconds=derive(log, lambda sample: sample.stall_seconds),
+            background_error=background_error(log),
+            cpu_limit_cores=(
+                findings.limits.value.cpu_cores if isinstance(findings.limits, Known) else None
+            ),
+        )
+
+    def _own_writes(
+        self,
+        findings: DatabaseFindings,
+        compaction: Quantity,
+        flush: Quantity,
+        observed: Quantity,
+        size: Quantity,
+    ) -> Quantity:
+        """This database's writes on the data directory's device, bytes/s, as a 5 min mean.
+
+        The kernel's count for the process is exact, but only when the process has nothing else to
+        write and one device to write to; else what RocksDB's own records tell.
+        """
+        process = findings.process
+        if isinstance(process, Known) and process.value.written_bytes is not None:
+            self._process_writes.add(process.value.at, float(process.value.written_bytes))
+        mean = self._process_writes.mean(workload.WINDOW_SECONDS)
+        if mean is not None and not findings.shares_process and _on_one_device(findings):
+            return Known(mean.per_second, "process", mean.at)
+        if isinstance(compaction, Missing):
+            return compaction
+        if isinstance(flush, Missing):
+            return flush
+        total, source = compaction.value + flush.value, compaction.source
+        if _wal_is_on_data_device(findings):
+            wal = workload.wal_write_rate(observed, size)
+            if isinstance(wal, Known):
+                total, source = total + wal.value, f"{source} and {wal.source}"
+        return Known(total, source, compaction.at)
+
+    def _infer_phase(
+        self,
+        findings: DatabaseFindings,
+        available: Quantity,
+        age: Quantity,
+        stored: Quantity,
+        amplification: Quantity,
+        now: float,
+    ) -> Known[PhaseInForce] | Missing:
+        if isinstance(available, Missing):
+            return available
+        age_seconds, stored_bytes = value_of(age), value_of(stored)
+        evidence = PhaseEvidence(
+            bandwidth_mib=available.value / MIB,
+            runtime_minutes=None if age_seconds is None else age_seconds / 60.0,
+            database_size_gb=None if stored_bytes is None else stored_bytes / BYTES_PER_GB,
+            deepest_level=workload.deepest_level(findings.manifest),
+            write_amplification=value_of(amplification),
+            compaction_share=workload.compaction_share(findings.log),
+        )
+        return Known(self._phase.update(evidence, now), "votes", available.at)
+
+    def _against_median(self, recommended: Known[Prediction] | Missing, now: float) -> Quantity:
+        """S_max over its own median of the last hour; the current value is part of it."""
+        if isinstance(recommended, Missing):
+            return recommended
+        value = recommended.value.puts_per_second
+        self._recent.append((now, value))
+        while self._recent[0][0] < now - MEDIAN_WINDOW_SECONDS:
+            self._recent.popleft()
+        if len(self._recent) < MEDIAN_MIN_COUNT:
+            return Missing("not_yet_measured", "too few values for a median of S_max")
+        median = statistics.median(entry for _, entry in self._recent)
+        return Known(value / median, recommended.source, recommended.at)
+
+
+def _record_size(findings: DatabaseFindings, now: float) -> Quantity:
+    if findings.pinned_record_size_bytes is not None:
+        return Known(findings.pinned_record_size_bytes, "config", now)
+    return workload.record_size(findings.log, findings.wal)
+
+
+def _database_age(findings: DatabaseFindings, wall_seconds: float, now: float) -> Quantity:
+    """Seconds since the database was created: IDENTITY's time, else the oldest LOG line read."""
+    fingerprint, log = findings.fingerprint, findings.log
+    if isinstance(fingerprint, Known) and fingerprint.value.created_wall_seconds is not None:
+        created = fingerprint.value.created_wall_seconds
+        return Known(max(0.0, wall_seconds - created), "identity file", now)
+    if isinstance(log, Known) and log.value.first_wall_seconds is not None:
+        return Known(max(0.0, wall_seconds - log.value.first_wall_seconds), "log", now)
+    return (
+        fingerprint
+        if isinstance(fingerprint, Missing)
+        else Missing(
+            "no_identity_file", "neither IDENTITY nor LOG tells when the database was created"
+        )
+    )
+
+
+def _predict(
+    available: Quantity,
+    phase: Known[PhaseInForce] | Missing,
+    age: Quantity,
+    stored: Quantity,
+    size: Quantity,
+    amplification: Quantity,
+) -> Known[tuple[Prediction, ...]] | Missing:
+    """V4 and V4.1 on what is available; the default record size only until one is known."""
+    if isinstance(available, Missing):
+        return available
+    if isinstance(phase, Missing):
+        return phase
+    bandwidth_mib = available.value / MIB
+    size_bytes = value_of(size)
+    record_size = DEFAULT_RECORD_SIZE_BYTES if size_bytes is None else size_bytes
+    age_seconds, stored_bytes = value_of(age), value_of(stored)
+    name = phase.value.name
+    return Known(
+        (
+            v4.predict(bandwidth_mib, phase=name, record_size_bytes=record_size),
+            v41.predict(
+                bandwidth_mib,
+                phase=name,
+                runtime_minutes=None if age_seconds is None else age_seconds / 60.0,
+                database_size_gb=None if stored_bytes is None else stored_bytes / BYTES_PER_GB,
+                record_size_bytes=record_size,
+                write_amplification=value_of(amplification),
+            ),
+        ),
+        available.source,
+        available.at,
+    )
+
+
+def _recommend(
+    predictions: Known[tuple[Prediction, ...]] | Missing,
+) -> Known[Prediction] | Missing:
+    """The original's own choice, ``auto``."""
+    if isinstance(predictions, Missing):
+        return predictions
+    by_model = {prediction.model: prediction for prediction in predictions.value}
+    phase = predictions.value[0].phase
+    return Known(by_model[auto_model(phase)], predictions.source, predictions.at)
+
+
+def _headroom(observed: Quantity, recommended: Known[Prediction] | Missing) -> Quantity:
+    if isinstance(recommended, Missing):
+        return recommended
+    return derive(observed, lambda rate: 1.0 - rate / recommended.value.puts_per_second)
+
+
+def _availability(available: Quantity, capacity: Known[Capacity] | Missing) -> Quantity:
+    if isinstance(available, Missing) and available.reason == "no_bandwidth_left":
+        return derive(capacity, lambda _: 0.0)
+    if isinstance(capacity, Missing):
+        return capacity
+    return derive(available, lambda left: left / capacity.value.bytes_per_second)
+
+
+def _version(findings: DatabaseFindings) -> str | None:
+    if isinstance(findings.log, Known) and findings.log.value.rocksdb_version:
+        return findings.log.value.rocksdb_version
+    if isinstance(findings.options, Known):
+        return findings.options.value.rocksdb_version
+    return None
+
+
+def _place(path: PathFindings) -> PlacedFiles:
+    if isinstance(path.device, Missing):
+        return PlacedFiles(path.role, path.path, None, path.device.detail)
+    return PlacedFiles(path.role, path.path, path.device.value.device.name, None)
+
+
+def _no_device(findings: DatabaseFindings) -> Missing:
+    for path in findings.paths:
+        if path.role == "data" and isinstance(path.device, Missing):
+            return path.device
+    return Missing("not_yet_measured", "the device behind the database is not known yet")
+
+
+def _device_names(findings: DatabaseFindings, *roles: str) -> set[str]:
+    return {
+        path.device.value.device.name
+        for path in findings.paths
+        if path.role in roles and isinstance(path.device, Known)
+    }
+
+
+def _on_one_device(findings: DatabaseFindings) -> bool:
+    return len(_device_names(findings, "data", "wal", "db_path")) == 1
+
+
+def _wal_is_on_data_device(findings: DatabaseFindings) -> bool:
+    wal = _device_names(findings, "wal")
+    return not wal or wal == _device_names(findings, "data")

@@ -1,0 +1,237 @@
+"""The probes of one database: which there are, renewed as the database changes."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agent.config import DatabaseSettings
+from agent.findings import DatabaseFindings, PathFindings
+from agent.readings import Known, Missing
+from agent.schedule import Slot
+from agent.watch_tools import MIB, WatchTools
+from probes.blockdev import BlockDeviceProbe
+from probes.cgroup import CgroupLimitsProbe
+from probes.process import ProcessProbe
+from probes.rocksdb.fingerprint import FingerprintProbe
+from probes.rocksdb.log import LogProbe
+from probes.rocksdb.manifest import ManifestProbe
+from probes.rocksdb.options import OptionsProbe
+from probes.rocksdb.samples import (
+    FingerprintSample,
+    LogSample,
+    ManifestSample,
+    OptionsSample,
+    SecondarySample,
+    WalSample,
+)
+from probes.rocksdb.secondary import SecondaryProbe
+from probes.rocksdb.wal import WalProbe
+from probes.samples import BlockDeviceSample, CgroupLimitsSample, ProcessSample
+
+DEVICE_CADENCE_SECONDS = 60.0
+"""Mounts and free space change slowly; looking once a minute is enough."""
+
+LIMITS_CADENCE_SECONDS = 60.0
+"""Control group limits are changed by people and orchestrators, not by load."""
+
+SECONDARY_FIRST_AFTER_SECONDS = 3.0
+"""The first secondary waits until the first tick is out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Incarnation:
+    """What a change of which calls for new probes."""
+
+    fingerprint: tuple[object, ...]
+    wal_dir: str | None
+    db_log_dir: str | None
+
+
+class DatabaseWatch:
+    """One database's probes. A change of its fingerprint replaces all that keep a baseline."""
+
+    def __init__(self, settings: DatabaseSettings, tools: WatchTools) -> None:
+        self.path = settings.path
+        self.name = settings.name or settings.path
+        self.configured = False
+        self.missing_since: float | None = None
+        self._settings = settings
+        self._tools = tools
+        self._incarnation: _Incarnation | None = None
+        self._incarnation_count = 0
+        self._fingerprint: Slot[FingerprintSample] = self._slot(
+            "fingerprint", FingerprintProbe(self.path, tools.clock)
+        )
+        self._options: Slot[OptionsSample] = self._slot(
+            "options", OptionsProbe(self.path, tools.clock)
+        )
+        self._places: dict[str, tuple[str, Slot[BlockDeviceSample]]] = {}
+        self._place("data", self.path)
+        for index, path in enumerate(settings.db_paths):
+            self._place(f"db_path {index}", path)
+        self._wal: Slot[WalSample] | None = None
+        self._manifest: Slot[ManifestSample] | None = None
+        self._log: Slot[LogSample] | None = None
+        self._secondary: Slot[SecondarySample] | None = None
+        self._process: Slot[ProcessSample] | None = None
+        self._limits: Slot[CgroupLimitsSample] | None = None
+
+    def _slot(self, probe_name: str, probe: Any, cadence: float | None = None) -> Slot[Any]:  # noqa: ANN401 - every probe has a read() of its own type
+        config = self._tools.config
+        return Slot(
+            probe_name,
+            self.name,
+            probe.read,
+            self._tools.clock,
+            cadence_seconds=config.tick_seconds if cadence is None else cadence,
+            timeout_seconds=config.probe_timeout_seconds,
+        )
+
+    def _place(self, role: str, path: str) -> None:
+        if role in self._places and self._places[role][0] == path:
+            return
+        name = "blockdev" if role == "data" else f"blockdev {role}"
+        probe = BlockDeviceProbe(path, self._tools.clock)
+        self._places[role] = (path, self._slot(name, probe, DEVICE_CADENCE_SECONDS))
+
+    def first_slots(self) -> Iterator[Slot[Any]]:
+        """What must answer before the rest can be set up."""
+        yield self._fingerprint
+        yield self._options
+        for _, slot in self._places.values():
+            yield slot
+
+    def second_slots(self) -> Iterator[Slot[Any]]:
+        """The probes of the incarnation in force."""
+        for slot in (
+            self._wal,
+            self._manifest,
+            self._log,
+            self._secondary,
+            self._process,
+            self._limits,
+        ):
+            if slot is not None:
+                yield slot
+
+    def renew(self, now: float) -> None:
+        """Set up new probes when the database has become another one, or moved its files."""
+        fingerprint = self._fingerprint.answer(now)
+        if isinstance(fingerprint, Missing):
+            if self.missing_since is None:
+                self.missing_since = now
+            return
+        self.missing_since = None
+        options = self._options.answer(now)
+        known_options = options.value if isinstance(options, Known) else None
+        incarnation = _Incarnation(
+            fingerprint.value.incarnation,
+            known_options.wal_dir if known_options else None,
+            known_options.db_log_dir if known_options else None,
+        )
+        if incarnation != self._incarnation:
+            self._incarnation = incarnation
+            self._incarnation_count += 1
+            self._set_up(incarnation, fingerprint.value.owner_pid)
+
+    def _set_up(self, incarnation: _Incarnation, owner_pid: int | None) -> None:
+        tools, config = self._tools, self._tools.config
+        wal_dir = self._as_seen_from_here(incarnation.wal_dir)
+        log_dir = self._as_seen_from_here(incarnation.db_log_dir)
+        self._place("wal", wal_dir or self.path)
+        self._wal = self._slot("wal", WalProbe(self.path, tools.clock, wal_dir))
+        self._manifest = self._slot("manifest", ManifestProbe(self.path, tools.clock))
+        self._log = self._slot("log", LogProbe(self.path, tools.clock, log_dir))
+        self._process = self._limits = self._secondary = None
+        if owner_pid is not None:
+            self._process = self._slot("process", ProcessProbe(owner_pid, tools.clock))
+            self._limits = self._slot(
+                "cgroup", CgroupLimitsProbe(owner_pid, tools.clock), LIMITS_CADENCE_SECONDS
+            )
+        if config.secondary.enabled:
+            probe = SecondaryProbe(
+                self.path,
+                tools.clock,
+                tools.runner,
+                tools.private_parent,
+                wal_dir=wal_dir,
+                max_live_wal_bytes=int(config.secondary.max_live_wal_mib * MIB),
+                timeout_seconds=config.secondary.timeout_seconds,
+                memory_limit_bytes=int(config.secondary.memory_mib * MIB),
+            )
+            self._secondary = Slot(
+                "secondary",
+                self.name,
+                probe.read,
+                tools.clock,
+                cadence_seconds=config.secondary.interval_seconds,
+                timeout_seconds=config.secondary.timeout_seconds + 5.0,
+                sticky=True,
+                background=True,
+                first_after_seconds=SECONDARY_FIRST_AFTER_SECONDS,
+            )
+
+    def _as_seen_from_here(self, directory: str | None) -> str | None:
+        """A directory of the OPTIONS file is in the owner's view: relative, or in a container."""
+        if directory is None:
+            return None
+        parts = self.path.split("/")
+        if parts[:2] == ["", "proc"] and len(parts) > 4 and parts[3] == "root":
+            return "/".join(parts[:4]) + directory
+        return directory if os.path.isabs(directory) else os.path.join(self.path, directory)
+
+    def pace_secondary(self, now: float) -> None:
+        """Stretch the secondary's cadence until its share of one core is as configured."""
+        if self._secondary is None:
+            return
+        answer = self._secondary.answer(now)
+        if isinstance(answer, Known):
+            settings = self._tools.config.secondary
+            self._secondary.pace(
+                max(settings.interval_seconds, answer.value.cpu_seconds / settings.cpu_share_ratio)
+            )
+
+    def owner_pid(self, now: float) -> int | None:
+        """The process that has the database open, where it is known."""
+        fingerprint = self._fingerprint.answer(now)
+        return fingerprint.value.owner_pid if isinstance(fingerprint, Known) else None
+
+    def devices(self, now: float) -> Iterator[BlockDeviceSample]:
+        """The devices that carry this database."""
+        for _, slot in self._places.values():
+            answer = slot.answer(now)
+            if isinstance(answer, Known):
+                yield answer.value
+
+    def findings(self, now: float, *, shares_process: bool) -> DatabaseFindings:
+        """What the probes have answered by ``now``."""
+        fingerprint = self._fingerprint.answer(now)
+        absence = fingerprint if isinstance(fingerprint, Missing) else None
+
+        def answer(slot: Slot[Any] | None, why_none: Missing) -> Any:  # noqa: ANN401 - see _slot
+            # A database that is gone has no LSM, whatever its files told a tick ago.
+            return absence or (why_none if slot is None else slot.answer(now))
+
+        no_owner = Missing("not_open", f"no process has {self.path} open")
+        not_yet = Missing("not_yet_measured", "the database was not looked at yet")
+        disabled = Missing("disabled", "the secondary is switched off in the configuration")
+        return DatabaseFindings(
+            name=self.name,
+            path=self.path,
+            pinned_record_size_bytes=self._settings.record_size_bytes,
+            incarnation=self._incarnation_count,
+            shares_process=shares_process,
+            paths=tuple(
+                PathFindings(role, path, slot.answer(now))
+                for role, (path, slot) in self._places.items()
+            ),
+            fingerprint=fingerprint,
+            options=answer(self._options, not_yet),
+            limits=answer(self._limits, no_owner),
+            process=answer(self._process, no_owner),
+            wal=answer(self._wal, not_yet),
+            manifest=answer(self._manifest, not_yet),
+            log=answer(self._log, not_yet),
+            secondary=answer(self._secondary, disabled),
+        )

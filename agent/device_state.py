@@ -1,0 +1,125 @@
+"""One device over time: its traffic, its capacity."""
+
+from collections.abc import Callable, Iterable
+
+from agent.bandwidth import FOREIGN_WINDOW_SECONDS, Capacity, CapacityEstimate
+from agent.findings import DeviceFindings
+from agent.rates import IntervalWindow, MeanRate
+from agent.readings import Known, Missing, Quantity
+from agent.snapshot import DeviceSnapshot
+from probes.diskstats import DiskRates, disk_rates
+from probes.samples import CgroupLimitsSample, DiskstatsSample
+
+
+class DeviceState:
+    """Follows one device from tick to tick; pure, time comes with the findings."""
+
+    def __init__(self) -> None:
+        self._estimate = CapacityEstimate()
+        self._natural_writes = IntervalWindow(FOREIGN_WINDOW_SECONDS)
+        self._before: DiskstatsSample | None = None
+        self._fio_was_active = False
+        self._rates: Known[DiskRates] | Missing = _NEEDS_TWO
+
+    def update(
+        self,
+        findings: DeviceFindings,
+        diskstats: Known[DiskstatsSample] | Missing,
+        limits: Iterable[CgroupLimitsSample],
+    ) -> DeviceSnapshot:
+        """Take one tick's findings into account."""
+        self._follow_traffic(findings, diskstats)
+        if isinstance(findings.fio, Known):
+            self._estimate.add_fio(findings.fio.value)
+        limit = self._limit(findings, limits)
+        absence = findings.fio if isinstance(findings.fio, Missing) else _NEVER_MEASURED
+        capacity = self._estimate.capacity(limit, absence)
+        sample = findings.sample
+        return DeviceSnapshot(
+            name=findings.name,
+            devnum=sample.device.devnum,
+            size_bytes=sample.size_bytes,
+            filesystem_type=sample.filesystem_type,
+            filesystem_free_bytes=sample.filesystem_free_bytes,
+            layers=tuple(layer.name for layer in sample.layers),
+            capacity=capacity,
+            capacity_ratio=self._capacity_ratio(capacity),
+            write_bytes_per_second=self._of_rates(lambda rates: rates.write_bytes_per_second),
+            read_bytes_per_second=self._of_rates(lambda rates: rates.read_bytes_per_second),
+            write_await_seconds=self._of_rates(lambda rates: rates.write_await_seconds),
+            mean_queue_depth=self._of_rates(lambda rates: rates.mean_queue_depth),
+            limit_bytes_per_second=limit,
+            fio=(
+                findings.fio
+                if isinstance(findings.fio, Missing)
+                else Known(findings.fio.value.write_bytes_per_second, "fio", findings.fio.at)
+            ),
+            scratch_directory=findings.scratch_directory,
+        )
+
+    @property
+    def natural_writes(self) -> MeanRate | None:
+        """Mean write rate of the last minutes, bytes/s, without the agent's own fio."""
+        return self._natural_writes.mean()
+
+    def _follow_traffic(
+        self, findings: DeviceFindings, diskstats: Known[DiskstatsSample] | Missing
+    ) -> None:
+        if isinstance(diskstats, Missing):
+            self._before, self._rates = None, diskstats
+            return
+        sample, before = diskstats.value, self._before
+        devnum = findings.sample.device.devnum
+        # An interval that fio touched at either end, or ran in between, is not natural traffic.
+        fio_touched = findings.fio_active or self._fio_was_active
+        self._fio_was_active = findings.fio_active
+        self._before = sample
+        if devnum not in sample.disks:
+            self._rates = Missing("device_vanished", f"{findings.name} is not in /proc/diskstats")
+            return
+        if before is None or devnum not in before.disks:
+            self._rates = _NEEDS_TWO
+            return
+        elapsed = sample.at - before.at
+        rates = disk_rates(before.disks[devnum], sample.disks[devnum], elapsed)
+        if rates is None:
+            self._rates = Missing("counter_reset", f"the counters of {findings.name} went back")
+            return
+        self._rates = Known(rates, "diskstats", sample.at)
+        if not fio_touched:
+            self._natural_writes.add(sample.at, elapsed, rates.write_bytes_per_second * elapsed)
+            self._estimate.add_traffic(sample.at, elapsed, rates)
+
+    def _of_rates(self, pick: Callable[[DiskRates], float | None]) -> Quantity:
+        if isinstance(self._rates, Missing):
+            return self._rates
+        value = pick(self._rates.value)
+        if value is None:
+            return Missing("no_requests", "no request completed in the last interval")
+        return Known(value, self._rates.source, self._rates.at)
+
+    @staticmethod
+    def _limit(findings: DeviceFindings, limits: Iterable[CgroupLimitsSample]) -> float | None:
+        """The lowest write limit that others set on any layer of the device's stack."""
+        devnums = {layer.devnum for layer in findings.sample.layers}
+        caps = [
+            cap
+            for sample in limits
+            for devnum, cap in sample.write_bytes_per_second.items()
+            if devnum in devnums
+        ]
+        if findings.configured_limit_bytes_per_second is not None:
+            caps.append(findings.configured_limit_bytes_per_second)
+        return min(caps, default=None)
+
+    def _capacity_ratio(self, capacity: Known[Capacity] | Missing) -> Quantity:
+        if isinstance(capacity, Missing):
+            return capacity
+        baseline = self._estimate.baseline_bytes_per_second
+        if not baseline:
+            return _NEVER_MEASURED
+        return Known(capacity.value.bytes_per_second / baseline, capacity.source, capacity.at)
+
+
+_NEEDS_TWO = Missing("not_yet_measured", "a rate needs two readings of the counters")
+_NEVER_MEASURED = Missing("not_yet_measured", "the device's capacity was never measured")

@@ -1,0 +1,84 @@
+"""What the probes answered by one tick: the input of all decisions, frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.readings import Known, Missing
+from agent.schedule import ProbeState
+from probes.rocksdb.samples import (
+    FingerprintSample,
+    LogSample,
+    ManifestSample,
+    OptionsSample,
+    SecondarySample,
+    WalSample,
+)
+from probes.samples import (
+    BlockDeviceSample,
+    CgroupLimitsSample,
+    DiskstatsSample,
+    FioSample,
+    PressureSample,
+    ProcessSample,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PathFindings:
+    """One directory of a database and the device behind it; role "data", "wal" or "db_path"."""
+
+    role: str
+    path: str
+    device: Known[BlockDeviceSample] | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFindings:
+    """What was read about one database.
+
+    ``incarnation`` grows whenever the fingerprint changes: every baseline then starts anew.
+    ``shares_process`` tells that its owner process has other watched databases open, so that the
+    process's I/O counters are not this database's alone.
+    """
+
+    name: str
+    path: str
+    pinned_record_size_bytes: float | None
+    incarnation: int
+    shares_process: bool
+    paths: tuple[PathFindings, ...]
+    fingerprint: Known[FingerprintSample] | Missing
+    options: Known[OptionsSample] | Missing
+    limits: Known[CgroupLimitsSample] | Missing
+    process: Known[ProcessSample] | Missing
+    wal: Known[WalSample] | Missing
+    manifest: Known[ManifestSample] | Missing
+    log: Known[LogSample] | Missing
+    secondary: Known[SecondarySample] | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFindings:
+    """What was read about one device; ``fio_active`` while the agent's own probe writes to it."""
+
+    name: str
+    sample: BlockDeviceSample
+    configured_limit_bytes_per_second: float | None
+    fio: Known[FioSample] | Missing
+    fio_active: bool
+    scratch_directory: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that was read by one tick; ``at`` monotonic, ``wall_seconds`` Unix time."""
+
+    at: float
+    wall_seconds: float
+    diskstats: Known[DiskstatsSample] | Missing
+    pressure: Known[PressureSample] | Missing
+    databases: tuple[DatabaseFindings, ...]
+    devices: tuple[DeviceFindings, ...]
+    probes: tuple[ProbeState, ...]
+    written_bytes: Mapping[tuple[str, str], int]
+    hidden_databases: int

@@ -1,0 +1,109 @@
+"""All of the host over time: the findings of a tick go in, one snapshot comes out. Pure."""
+
+from agent.alerts.engine import AlertState, advance
+from agent.alerts.observe import observations
+from agent.alerts.rules import AlertSettings
+from agent.database_state import DatabaseState
+from agent.device_state import DeviceState
+from agent.findings import DatabaseFindings, Findings
+from agent.readings import Known, derive
+from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
+
+
+class HostState:
+    """Follows every database and device; the only state between ticks apart from the probes'."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        config_hash: str,
+        tick_seconds: float,
+        phase_hold_seconds: float,
+        alerts: AlertSettings,
+    ) -> None:
+        self._version = version
+        self._config_hash = config_hash
+        self._tick_seconds = tick_seconds
+        self._phase_hold_seconds = phase_hold_seconds
+        self._alert_settings = alerts.by_name()
+        self._devices: dict[str, DeviceState] = {}
+        self._databases: dict[str, tuple[int, DatabaseState]] = {}
+        self._alerts: tuple[AlertState, ...] = ()
+        self._tick = 0
+
+    def advance(self, findings: Findings) -> Snapshot:
+        """Take one tick's findings into account."""
+        self._tick += 1
+        devices = self._advance_devices(findings)
+        databases = self._advance_databases(findings, devices)
+        self._alerts = advance(
+            self._alert_settings,
+            self._alerts,
+            observations(databases, tuple(devices.values()), findings.probes),
+            findings.at,
+            findings.wall_seconds,
+        )
+        return Snapshot(
+            tick=self._tick,
+            at=findings.at,
+            wall_seconds=findings.wall_seconds,
+            tick_seconds=self._tick_seconds,
+            version=self._version,
+            config_hash=self._config_hash,
+            databases=databases,
+            devices=tuple(devices.values()),
+            probes=findings.probes,
+            alerts=self._alerts,
+            pressure_some_ratio=derive(findings.pressure, lambda sample: sample.some_avg10_ratio),
+            written_bytes=findings.written_bytes,
+            hidden_databases=findings.hidden_databases,
+        )
+
+    def _advance_devices(self, findings: Findings) -> dict[str, DeviceSnapshot]:
+        names = {device.name for device in findings.devices}
+        for gone in self._devices.keys() - names:
+            del self._devices[gone]
+        snapshots = {}
+        for device in findings.devices:
+            limits = [
+                database.limits.value
+                for database in findings.databases
+                if isinstance(database.limits, Known) and device.name in _devices_of(database)
+            ]
+            state = self._devices.setdefault(device.name, DeviceState())
+            snapshots[device.name] = state.update(device, findings.diskstats, limits)
+        return snapshots
+
+    def _advance_databases(
+        self, findings: Findings, devices: dict[str, DeviceSnapshot]
+    ) -> tuple[DatabaseSnapshot, ...]:
+        names = {database.name for database in findings.databases}
+        for gone in self._databases.keys() - names:
+            del self._databases[gone]
+        snapshots = []
+        for database in findings.databases:
+            incarnation, state = self._databases.get(database.name, (None, None))
+            if state is None or incarnation != database.incarnation:
+                state = DatabaseState(self._phase_hold_seconds)
+                self._databases[database.name] = (database.incarnation, state)
+            data_device = next(
+                (
+                    path.device.value.device.name
+                    for path in database.paths
+                    if path.role == "data" and isinstance(path.device, Known)
+                ),
+                None,
+            )
+            device = None if data_device is None else devices.get(data_device)
+            writes = None if device is None else self._devices[device.name].natural_writes
+            snapshots.append(
+                state.update(database, device, writes, findings.at, findings.wall_seconds)
+            )
+        return tuple(snapshots)
+
+
+def _devices_of(database: DatabaseFindings) -> set[str]:
+    return {
+        path.device.value.device.name for path in database.paths if isinstance(path.device, Known)
+    }

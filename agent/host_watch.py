@@ -1,0 +1,150 @@
+"""Everything that is watched on this host, and one method that reads it all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.config import DatabaseSettings
+from agent.database_watch import DatabaseWatch
+from agent.device_watch import DeviceWatch
+from agent.findings import Findings
+from agent.readings import Known
+from agent.schedule import Slot, run_due
+from agent.watch_tools import WatchTools
+from probes.diskstats import DiskstatsProbe
+from probes.pressure import PressureProbe
+from probes.rocksdb.discover import DiscoveryResult, discover_databases
+from probes.samples import BlockDeviceSample
+
+FORGET_AFTER_SECONDS = 600.0
+"""A discovered database whose directory has been gone for so long is not reported any more."""
+
+HOST = "host"
+"""The target of probes that look at the whole host."""
+
+
+class HostWatch:
+    """The probes of the host, its databases and their devices."""
+
+    def __init__(self, tools: WatchTools) -> None:
+        config = tools.config
+        self._tools = tools
+        self._diskstats_probe = DiskstatsProbe(tools.clock)
+        self._diskstats = self._host_slot("diskstats", self._diskstats_probe)
+        self._pressure = self._host_slot("pressure", PressureProbe(tools.clock))
+        self._databases: dict[str, DatabaseWatch] = {}
+        self._devices: dict[str, DeviceWatch] = {}
+        for settings in config.databases:
+            watch = DatabaseWatch(settings, tools)
+            watch.configured = True
+            self._databases[watch.path] = watch
+        self._discovery: Slot[DiscoveryResult] | None = None
+        if config.discovery.enabled and not config.databases:
+            self._discovery = Slot(
+                "discovery",
+                HOST,
+                discover_databases,
+                tools.clock,
+                cadence_seconds=config.discovery.interval_seconds,
+                timeout_seconds=config.probe_timeout_seconds,
+            )
+
+    def _host_slot(self, name: str, probe: Any) -> Slot[Any]:  # noqa: ANN401 - every probe has a read() of its own type
+        config = self._tools.config
+        return Slot(
+            name,
+            HOST,
+            probe.read,
+            self._tools.clock,
+            cadence_seconds=config.tick_seconds,
+            timeout_seconds=config.probe_timeout_seconds,
+        )
+
+    def collect(self) -> Findings:
+        """Run what is due and return what all probes have answered.
+
+        Takes at most about twice the probe timeout, whatever hangs.
+        """
+        clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
+        first: list[Slot[Any]] = [self._diskstats, self._pressure]
+        if self._discovery is not None:
+            run_due([self._discovery], clock, wait)
+            self._take_discovered(clock.monotonic())
+        for watch in self._databases.values():
+            first += watch.first_slots()
+        run_due(first, clock, wait)
+        now = clock.monotonic()
+        second: list[Slot[Any]] = []
+        for watch in self._databases.values():
+            watch.renew(now)
+            watch.pace_secondary(now)
+            second += watch.second_slots()
+        self._follow_devices(now)
+        second += [device.fio for device in self._devices.values() if device.fio is not None]
+        run_due(second, clock, wait)
+        return self._findings(clock.monotonic())
+
+    def _take_discovered(self, now: float) -> None:
+        if self._discovery is None:
+            return
+        answer = self._discovery.answer(now)
+        if isinstance(answer, Known):
+            for database in answer.value.databases:
+                if database.path not in self._databases:
+                    self._databases[database.path] = DatabaseWatch(
+                        DatabaseSettings(path=database.path), self._tools
+                    )
+        for path, watch in list(self._databases.items()):
+            gone_for = 0.0 if watch.missing_since is None else now - watch.missing_since
+            if not watch.configured and gone_for > FORGET_AFTER_SECONDS:
+                del self._databases[path]
+
+    def _follow_devices(self, now: float) -> None:
+        """Keep one watch per device; the first database on it lends its file system."""
+        carried: dict[str, BlockDeviceSample] = {}
+        for watch in self._databases.values():
+            for sample in watch.devices(now):
+                carried.setdefault(sample.device.name, sample)
+        paths = tuple(self._databases)
+        for name in self._devices.keys() - carried.keys():
+            del self._devices[name]
+        for name, sample in carried.items():
+            if name not in self._devices:
+                self._devices[name] = DeviceWatch(sample, paths, self._diskstats_probe, self._tools)
+            self._devices[name].sample = sample
+            self._devices[name].database_paths = paths
+
+    def _findings(self, now: float) -> Findings:
+        owners = [watch.owner_pid(now) for watch in self._databases.values()]
+        discovery = None if self._discovery is None else self._discovery.answer(now)
+        return Findings(
+            at=now,
+            wall_seconds=self._tools.clock.wall(),
+            diskstats=self._diskstats.answer(now),
+            pressure=self._pressure.answer(now),
+            databases=tuple(
+                watch.findings(now, shares_process=_is_shared(owner, owners))
+                for watch, owner in zip(self._databases.values(), owners, strict=True)
+            ),
+            devices=tuple(device.findings(now) for device in self._devices.values()),
+            probes=tuple(slot.state(now) for slot in self._slots()),
+            written_bytes={
+                (device.name, "fio"): device.written_bytes for device in self._devices.values()
+            },
+            hidden_databases=(
+                discovery.value.unreadable_owners if isinstance(discovery, Known) else 0
+            ),
+        )
+
+    def _slots(self) -> list[Slot[Any]]:
+        slots: list[Slot[Any]] = [self._diskstats, self._pressure]
+        if self._discovery is not None:
+            slots.append(self._discovery)
+        for watch in self._databases.values():
+            slots += watch.first_slots()
+            slots += watch.second_slots()
+        slots += [device.fio for device in self._devices.values() if device.fio is not None]
+        return slots
+
+
+def _is_shared(owner: int | None, owners: Sequence[int | None]) -> bool:
+    return owner is not None and owners.count(owner) > 1

@@ -1,0 +1,141 @@
+"""The HTTP listener: /metrics, /healthz, /readyz, /api/v1/status and a landing page.
+
+Everything is a rendering of the latest snapshot; no request starts a probe.
+"""
+
+import asyncio
+import socket
+import threading
+
+import msgspec
+import uvicorn
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from agent.api import status_document
+from agent.loop import Published
+from agent.metrics import is_stalled, registry_for
+from probes.clock import Clock
+
+MAX_CONNECTIONS = 64
+"""More than any scraper set needs; beyond it uvicorn answers 503 at once."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the usual scrape interval, so that Prometheus keeps its connection."""
+
+STOP_SECONDS = 0.5
+"""The daemon ends within 2 s; a slow client does not get more of it than this."""
+
+LANDING_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>smaxd</title></head>
+<body><h1>smaxd</h1>
+<p>How many puts per second this host's RocksDB can sustain, and what limits it.</p>
+<ul>
+<li><a href="/metrics">Metrics</a> for Prometheus</li>
+<li><a href="/api/v1/status">Status</a> as JSON, as <code>smaxd status --json</code> shows it</li>
+<li><a href="/healthz">Health</a> and <a href="/readyz">readiness</a></li>
+</ul></body></html>
+"""
+
+
+def application(published: Published, clock: Clock) -> Starlette:
+    """The ASGI application."""
+    registry = registry_for(published, clock)
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    async def healthz(_: Request) -> Response:
+        snapshot = published.get()
+        if snapshot is not None and is_stalled(snapshot, clock.monotonic()):
+            return PlainTextResponse("no tick for too long\n", status_code=503)
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        snapshot = published.get()
+        if snapshot is None:
+            return PlainTextResponse("no tick yet\n", status_code=503)
+        if not snapshot.ready:
+            waiting = [f"{s.probe} {s.target}" for s in snapshot.probes if s.success is None]
+            return PlainTextResponse("waiting for: " + ", ".join(waiting) + "\n", status_code=503)
+        return PlainTextResponse("ready\n")
+
+    async def status(_: Request) -> Response:
+        snapshot = published.get()
+        if snapshot is None:
+            return PlainTextResponse("no tick yet\n", status_code=503)
+        body = msgspec.json.encode(status_document(snapshot, clock.monotonic()))
+        return Response(body, media_type="application/json")
+
+    async def landing(_: Request) -> Response:
+        return HTMLResponse(LANDING_PAGE)
+
+    return Starlette(
+        routes=[
+            Route("/", landing),
+            Route("/metrics", metrics),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/api/v1/status", status),
+        ]
+    )
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the message says which and why."""
+
+
+class HttpServer:
+    """uvicorn in a thread of its own, so that a busy scrape never delays a tick."""
+
+    def __init__(self, app: Starlette, host: str, port: int) -> None:
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
+        )
+        self._socket = _listen(host, port)
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+        name = self._socket.getsockname()
+        shown = f"[{name[0]}]" if ":" in name[0] else name[0]
+        self.address = f"{shown}:{name[1]}"
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End serving; waits a moment for answers under way."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._socket]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ListenError(
+            f"cannot listen on {host}:{port}: {error.strerror}; "
+            "choose another address with --web.listen-address"
+        ) from error
+    return listener

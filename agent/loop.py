@@ -1,0 +1,140 @@
+"""The tick: collect, decide, publish, wait. Logs what changes, not what stays."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from agent.host_state import HostState
+from agent.host_watch import HostWatch
+from agent.snapshot import Snapshot
+from probes.clock import Clock
+
+FIRST_TICKS_SECONDS = (0.0, 1.0, 3.0)
+"""When the first ticks begin, so that rates exist within seconds of the start."""
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+class Published:
+    """The latest snapshot, handed from the loop to whoever renders it."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self.tick_duration_seconds = 0.0
+
+    def put(self, snapshot: Snapshot, duration_seconds: float) -> None:
+        """Replace the snapshot; a single assignment, so readers need no lock."""
+        self.tick_duration_seconds = duration_seconds
+        self._snapshot = snapshot
+
+    def get(self) -> Snapshot | None:
+        """The latest snapshot, None before the first tick."""
+        return self._snapshot
+
+
+class Loop:
+    """Runs ticks until stopped."""
+
+    def __init__(
+        self,
+        watch: HostWatch,
+        state: HostState,
+        published: Published,
+        clock: Clock,
+        log: Logger,
+        tick_seconds: float,
+    ) -> None:
+        self._watch = watch
+        self._state = state
+        self._published = published
+        self._clock = clock
+        self._tick_seconds = tick_seconds
+        self._changes = ChangeLog(log)
+        self._log = log
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the loop to end; it does so before the next tick."""
+        self._stop.set()
+
+    def run(self, after_tick: Callable[[Snapshot], None] = lambda _: None) -> None:
+        """Tick until ``stop``; a tick that fails is logged and the next one runs."""
+        start = self._clock.monotonic()
+        ticks = 0
+        while not self._stop.is_set():
+            began = self._clock.monotonic()
+            try:
+                snapshot = self._state.advance(self._watch.collect())
+            except Exception:  # a defect must not end the service; the log tells of it
+                self._log.exception("tick_failed")
+            else:
+                self._published.put(snapshot, self._clock.monotonic() - began)
+                self._changes.write(snapshot)
+                after_tick(snapshot)
+            ticks += 1
+            self._stop.wait(max(0.0, self._next_at(start, ticks) - self._clock.monotonic()))
+
+    def _next_at(self, start: float, ticks: int) -> float:
+        """Early ticks at fixed moments, then a grid of whole cadences from now."""
+        if ticks < len(FIRST_TICKS_SECONDS) and FIRST_TICKS_SECONDS[ticks] < self._tick_seconds:
+            return start + FIRST_TICKS_SECONDS[ticks]
+        now = self._clock.monotonic()
+        return start + self._tick_seconds * ((now - start) // self._tick_seconds + 1)
+
+
+class ChangeLog:
+    """Writes one line when a probe begins or ceases to fail, and when an alert changes."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._probes: dict[tuple[str, str], str | None] = {}
+        self._alerts: dict[tuple[str, str, str], bool] = {}
+        self._databases: dict[str, int] = {}
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Log the differences to the previous snapshot."""
+        self._write_databases(snapshot)
+        seen = set()
+        for probe in snapshot.probes:
+            key = (probe.probe, probe.target)
+            seen.add(key)
+            if probe.success is None or self._probes.get(key, "") == probe.reason:
+                continue
+            known = key in self._probes
+            self._probes[key] = probe.reason
+            fields = {"probe": probe.probe, "target": probe.target}
+            if probe.reason is not None:
+                level = self._log.info if probe.absent else self._log.warning
+                level("probe_no_data", **fields, reason=probe.reason, detail=probe.detail)
+            elif known:
+                self._log.info("probe_recovered", **fields)
+        for key in self._probes.keys() - seen:
+            del self._probes[key]
+        for alert in snapshot.alerts:
+            if alert.active == self._alerts.get(alert.key, False):
+                continue
+            self._alerts[alert.key] = alert.active
+            self._log.warning(
+                "alert_began" if alert.active else "alert_ended",
+                alert=alert.alert,
+                severity=alert.severity,
+                db=alert.database,
+                device=alert.device,
+                value=alert.value,
+                summary=alert.summary,
+            )
+
+    def _write_databases(self, snapshot: Snapshot) -> None:
+        now = {database.name: database.incarnations for database in snapshot.databases}
+        for database in snapshot.databases:
+            before = self._databases.get(database.name)
+            if before is None:
+                self._log.info("database_watched", db=database.name, path=database.path)
+            elif before != database.incarnations and before > 0:
+                self._log.info(
+                    "database_changed", db=database.name, incarnation=database.incarnations
+                )
+        for gone in self._databases.keys() - now.keys():
+            self._log.info("database_forgotten", db=gone)
+        self._databases = now

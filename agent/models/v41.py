@@ -1,0 +1,173 @@
+"""V4.1: V4 times phase-dependent corrections, as published.
+
+Where the reference listing guesses at missing context, this takes only what is known; the list of
+these deviations is in docs/models.md.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.models import v4
+from agent.models.phase_votes import FINAL, INITIAL, MIDDLE, PHASES, UNKNOWN, Number, as_numbers
+from agent.models.prediction import CONFIDENCE_LEVELS, DEFAULT_RECORD_SIZE_BYTES, Prediction
+
+INITIAL_FACTOR: Final = 0.85
+SMALL_DATABASE_FACTOR: Final = 0.9
+SMALL_DATABASE_GB: Final = 1.0
+MIDDLE_FACTOR: Final = 1.10 * 1.05
+TRANSITION_START_MINUTE: Final = 25.0
+TRANSITION_END_MINUTE: Final = 35.0
+TRANSITION_GAIN: Final = 0.1
+FINAL_FACTOR: Final = 1.05 * 0.95 * 0.9
+HIGH_AMPLIFICATION_FACTOR: Final = 0.95
+HIGH_AMPLIFICATION: Final = 4.0
+DEFAULT_WRITE_AMPLIFICATION: Final = 3.5
+DEFAULT_READ_AMPLIFICATION: Final = 0.8
+
+PHASE_ACCURACY_PERCENT: Final = (68.5, 96.9, 70.5)
+"""The published accuracies, by phase index. They serve only as the published confidence rule."""
+
+LARGE_CORRECTION: Final = 0.2
+"""A factor further than this from 1 costs one step of confidence, from high upwards."""
+
+
+def transition(runtime_minutes: Number) -> Number:
+    """The middle phase's ramp: 1 before minute 25 or unknown, a sigmoid to 35, then 1.1."""
+    if isinstance(runtime_minutes, int | float):
+        return _transition_at(float(runtime_minutes))
+    minutes = np.asarray(runtime_minutes, dtype=np.float64)
+    inside = np.clip(minutes, TRANSITION_START_MINUTE, TRANSITION_END_MINUTE)
+    ramp = 1.0 + TRANSITION_GAIN / (1.0 + np.exp(-10.0 * ((inside - 25.0) / 10.0 - 0.5)))
+    after = np.where(minutes > TRANSITION_END_MINUTE, 1.0 + TRANSITION_GAIN, ramp)
+    # "not at or after the start" is also true of NaN: an unknown runtime has no ramp
+    return np.where(minutes >= TRANSITION_START_MINUTE, after, 1.0)
+
+
+def _transition_at(minutes: float) -> float:
+    if not minutes >= TRANSITION_START_MINUTE:
+        return 1.0
+    if minutes > TRANSITION_END_MINUTE:
+        return 1.0 + TRANSITION_GAIN
+    return 1.0 + TRANSITION_GAIN / (1.0 + math.exp(-10.0 * ((minutes - 25.0) / 10.0 - 0.5)))
+
+
+def amplification_is_high(write_amplification: Number, read_amplification: Number) -> Number:
+    """True where WA + RA is known to be above 4: one known is enough, the other its default."""
+    wa_known = write_amplification >= 0
+    ra_known = read_amplification >= 0
+    if isinstance(wa_known, bool) and isinstance(ra_known, bool):
+        if not (wa_known or ra_known):
+            return False
+        wa = write_amplification if wa_known else DEFAULT_WRITE_AMPLIFICATION
+        ra = read_amplification if ra_known else DEFAULT_READ_AMPLIFICATION
+        return wa + ra > HIGH_AMPLIFICATION
+    wa = np.where(wa_known, write_amplification, DEFAULT_WRITE_AMPLIFICATION)
+    ra = np.where(ra_known, read_amplification, DEFAULT_READ_AMPLIFICATION)
+    return (wa + ra > HIGH_AMPLIFICATION) & (np.asarray(wa_known) | np.asarray(ra_known))
+
+
+def factor(
+    phase: Number,
+    runtime_minutes: Number = UNKNOWN,
+    database_size_gb: Number = UNKNOWN,
+    write_amplification: Number = UNKNOWN,
+    read_amplification: Number = UNKNOWN,
+) -> Number:
+    """What V4.1 multiplies V4 by, per phase index; unknown inputs are NaN."""
+    small = (database_size_gb < SMALL_DATABASE_GB) * 1
+    high = amplification_is_high(write_amplification, read_amplification) * 1
+    initial = INITIAL_FACTOR * (1.0 - (1.0 - SMALL_DATABASE_FACTOR) * small)
+    middle = MIDDLE_FACTOR * transition(runtime_minutes)
+    final = FINAL_FACTOR * (1.0 - (1.0 - HIGH_AMPLIFICATION_FACTOR) * high)
+    if isinstance(phase, int):
+        return (initial, middle, final)[phase]
+    return (phase == INITIAL) * initial + (phase == MIDDLE) * middle + (phase == FINAL) * final
+
+
+def confidence(phase: Number, correction: Number) -> Number:
+    """Index into CONFIDENCE_LEVELS from the published accuracy of the phase.
+
+    Over 90 % very high, over 80 % high, over 60 % medium, else low; high and very high lose one
+    step under a large correction. Bandwidth plays no part, as in the reference listing.
+    """
+    start = _START_OF[phase] if isinstance(phase, int) else _START[phase]
+    return start - (start >= 2) * (abs(correction - 1.0) > LARGE_CORRECTION)
+
+
+def _level_by_accuracy(percent: float) -> int:
+    return (percent > 60.0) + (percent > 80.0) + (percent > 90.0)
+
+
+_START_OF: Final = tuple(_level_by_accuracy(percent) for percent in PHASE_ACCURACY_PERCENT)
+_START: Final = np.array(_START_OF)
+
+
+def predict(
+    bandwidth_mib: float,
+    *,
+    phase: str | None = None,
+    runtime_minutes: float | None = None,
+    database_size_gb: float | None = None,
+    record_size_bytes: float = DEFAULT_RECORD_SIZE_BYTES,
+    write_amplification: float | None = None,
+    read_amplification: float | None = None,
+) -> Prediction:
+    """One prediction; InvalidInput as for V4, and for amplifications that are not numbers."""
+    v4.check_bandwidth(bandwidth_mib)
+    v4.check_record_size(record_size_bytes)
+    v4.check_optional("runtime in minutes", runtime_minutes)
+    v4.check_optional("database size in GB", database_size_gb)
+    v4.check_optional("write amplification", write_amplification)
+    v4.check_optional("read amplification", read_amplification)
+    index = v4.resolve_phase(bandwidth_mib, phase, runtime_minutes, database_size_gb)
+    correction = float(
+        factor(
+            index,
+            UNKNOWN if runtime_minutes is None else runtime_minutes,
+            UNKNOWN if database_size_gb is None else database_size_gb,
+            UNKNOWN if write_amplification is None else write_amplification,
+            UNKNOWN if read_amplification is None else read_amplification,
+        )
+    )
+    return Prediction(
+        puts_per_second=v4.put_rate(bandwidth_mib, index, record_size_bytes) * correction,
+        model="v4.1",
+        phase=PHASES[index],
+        confidence=CONFIDENCE_LEVELS[confidence(index, correction)],
+        utilization=v4.utilization_of(index),
+        factor=correction,
+        bandwidth_mib=bandwidth_mib,
+        record_size=record_size_bytes,
+        warnings=v4.bandwidth_warnings(bandwidth_mib),
+    )
+
+
+def predict_arrays(
+    bandwidth_mib: npt.ArrayLike,
+    *,
+    phase: npt.ArrayLike | None = None,
+    runtime_minutes: npt.ArrayLike | None = None,
+    database_size_gb: npt.ArrayLike | None = None,
+    record_size_bytes: npt.ArrayLike = DEFAULT_RECORD_SIZE_BYTES,
+    write_amplification: npt.ArrayLike | None = None,
+    read_amplification: npt.ArrayLike | None = None,
+) -> v4.PredictionArrays:
+    """Predictions over arrays, as ``v4.predict_arrays``; NaN marks what is unknown."""
+    bandwidth, sizes = v4.checked_arrays(bandwidth_mib, record_size_bytes)
+    phases = v4.resolve_phases(bandwidth, phase, runtime_minutes, database_size_gb)
+    correction = factor(
+        phases,
+        as_numbers(runtime_minutes),
+        as_numbers(database_size_gb),
+        as_numbers(write_amplification),
+        as_numbers(read_amplification),
+    )
+    return v4.PredictionArrays(
+        puts_per_second=v4.put_rate(bandwidth, phases, sizes) * correction,
+        phase=phases,
+        confidence=confidence(phases, correction),
+        factor=correction,
+    )

@@ -1,0 +1,195 @@
+"""When each probe runs, and what its last run left: one slot per probe and target.
+
+Every run has a thread of its own, so a probe that hangs on a dead device costs its own slot and
+nothing else; it is not started again before it has come back.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from agent.readings import Known, Missing
+from probes.clock import Clock
+from probes.errors import NoData, ProbeError
+
+T = TypeVar("T")
+
+STALE_AFTER_CADENCES = 3.0
+"""A value older than this many cadences of its probe is stale and is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeState:
+    """How one probe on one target is doing; ``success`` is None before its first answer.
+
+    ``absent`` tells a normal "no data" from a failure. Durations in seconds, times Unix.
+    """
+
+    probe: str
+    target: str
+    success: bool | None
+    absent: bool
+    duration_seconds: float | None
+    last_success_wall_seconds: float | None
+    reason: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a finished run left."""
+
+    started: float
+    duration_seconds: float
+    error: ProbeError | None
+    unexpected: str | None
+
+
+class Slot(Generic[T]):
+    """One probe on one target: its cadence, its timeout, its latest answer.
+
+    ``sticky`` keeps the last good value through failures until it is stale: right for a rare,
+    expensive measurement, wrong for one that is repeated every tick. A tick does not wait for a
+    ``background`` probe. ``retry_seconds`` brings a failed run forward.
+    """
+
+    def __init__(
+        self,
+        probe: str,
+        target: str,
+        read: Callable[[], T],
+        clock: Clock,
+        *,
+        cadence_seconds: float,
+        timeout_seconds: float,
+        sticky: bool = False,
+        background: bool = False,
+        first_after_seconds: float = 0.0,
+        retry_seconds: float | None = None,
+    ) -> None:
+        self.probe = probe
+        self.target = target
+        self.cadence_seconds = cadence_seconds
+        self.timeout_seconds = timeout_seconds
+        self._read = read
+        self._clock = clock
+        self.background = background
+        self._sticky = sticky
+        self._retry_seconds = retry_seconds
+        self._next_at = clock.monotonic() + first_after_seconds
+        self._started_at: float | None = None
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+        self._last_run: _Run | None = None
+        self._value: T | None = None
+        self._value_at = 0.0
+        self._last_success_wall: float | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way (or hangs)."""
+        return self._started_at is not None and not self._done.is_set()
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for a run and none is under way."""
+        return not self.running and now >= self._next_at
+
+    def start(self, now: float) -> None:
+        """Start a run in a thread of its own."""
+        self._started_at = now
+        self._next_at = now + self.cadence_seconds
+        self._done.clear()
+        threading.Thread(
+            target=self._run, args=(now,), name=f"probe-{self.probe}", daemon=True
+        ).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the run under way; False when it did not end in time."""
+        return self._done.wait(max(0.0, seconds))
+
+    def pace(self, cadence_seconds: float) -> None:
+        """Run at another cadence from the last start on."""
+        if self._started_at is not None and cadence_seconds != self.cadence_seconds:
+            self._next_at = self._started_at + cadence_seconds
+        self.cadence_seconds = cadence_seconds
+
+    def _run(self, started: float) -> None:
+        error: ProbeError | None = None
+        unexpected: str | None = None
+        value: T | None = None
+        try:
+            value = self._read()
+        except ProbeError as probe_error:
+            error = probe_error
+        except Exception as defect:  # a defect in one probe must cost only its own gauges
+            unexpected = f"{type(defect).__name__}: {defect}"
+        finished = self._clock.monotonic()
+        with self._lock:
+            self._last_run = _Run(started, finished - started, error, unexpected)
+            if error is None and unexpected is None:
+                self._value = value
+                self._value_at = finished
+                self._last_success_wall = self._clock.wall()
+            elif self._retry_seconds is not None:
+                self._next_at = min(self._next_at, finished + self._retry_seconds)
+        self._done.set()
+
+    def answer(self, now: float) -> Known[T] | Missing:
+        """The latest value while it is fresh, else why there is none."""
+        with self._lock:
+            value, value_at, last = self._value, self._value_at, self._last_run
+        failure = self._failure(now, last)
+        if value is None or (failure is not None and not self._sticky):
+            return failure or Missing("not_yet_measured", f"{self.probe} has not answered yet")
+        age = now - value_at
+        if age > STALE_AFTER_CADENCES * max(self.cadence_seconds, self.timeout_seconds):
+            return failure or Missing("stale", f"{self.probe} last answered {age:.0f} s ago")
+        return Known(value, self.probe, value_at)
+
+    def state(self, now: float) -> ProbeState:
+        """How the probe is doing, for metrics and alerts."""
+        with self._lock:
+            last, last_success = self._last_run, self._last_success_wall
+        failure = self._failure(now, last)
+        absent = (
+            failure is not None
+            and last is not None
+            and isinstance(last.error, NoData)
+            and failure.reason == last.error.reason
+        )
+        return ProbeState(
+            probe=self.probe,
+            target=self.target,
+            success=None if last is None and failure is None else failure is None,
+            absent=absent,
+            duration_seconds=None if last is None else last.duration_seconds,
+            last_success_wall_seconds=last_success,
+            reason=None if failure is None else failure.reason,
+            detail=None if failure is None else failure.detail,
+        )
+
+    def _failure(self, now: float, last: _Run | None) -> Missing | None:
+        if self.running and self._started_at is not None:
+            under_way = now - self._started_at
+            if under_way > self.timeout_seconds:
+                return Missing("timeout", f"{self.probe} has hung for {under_way:.0f} s")
+        if last is None:
+            return None
+        if last.unexpected is not None:
+            return Missing("defect", f"{self.probe} failed unexpectedly: {last.unexpected}")
+        if last.error is not None:
+            return Missing(last.error.reason, last.error.detail)
+        return None
+
+
+def run_due(slots: Iterable[Slot[Any]], clock: Clock, wait_seconds: float) -> None:
+    """Start every slot that is due; wait for those of the foreground, at most ``wait_seconds``."""
+    now = clock.monotonic()
+    started = [slot for slot in slots if slot.due(now)]
+    for slot in started:
+        slot.start(now)
+    deadline = now + wait_seconds
+    for slot in started:
+        if not slot.background:
+            slot.wait(min(slot.timeout_seconds, deadline - clock.monotonic()))

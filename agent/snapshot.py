@@ -1,0 +1,108 @@
+"""One tick's result, immutable: metrics, alerts, API and status render it, none recomputes.
+
+Times are monotonic seconds unless the name says ``wall``; everything else is in SI base units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.alerts.engine import AlertState
+from agent.bandwidth import Capacity
+from agent.models.prediction import Prediction
+from agent.phase import PhaseInForce
+from agent.readings import Known, Missing, Quantity
+from agent.schedule import ProbeState
+from probes.rocksdb.samples import BackgroundError, ColumnFamilyShape, StallCondition
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFiles:
+    """Which device carries a part of a database: role is "data", "wal" or "db_path"."""
+
+    role: str
+    path: str
+    device: str | None
+    detail: str | None  # why the device is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSnapshot:
+    """What is known about one database."""
+
+    name: str
+    path: str
+    owner_pid: int | None
+    rocksdb_version: str | None
+    incarnations: int  # how often the database was found to be another one, or reopened
+    places: tuple[PlacedFiles, ...]
+    sequence_number: Known[int] | Missing
+    observed_puts_per_second: Quantity
+    record_size_bytes: Quantity
+    write_amplification_ratio: Quantity
+    age_seconds: Quantity
+    size_bytes: Quantity
+    live_wal_bytes: Quantity
+    pending_compaction_bytes: Quantity
+    estimated_keys: Quantity
+    flush_bytes_total: Quantity
+    compaction_read_bytes_total: Quantity
+    compaction_written_bytes_total: Quantity
+    compaction_bytes_per_second: Quantity
+    foreign_bytes_per_second: Quantity
+    available_bytes_per_second: Quantity
+    availability_ratio: Quantity
+    phase: Known[PhaseInForce] | Missing
+    predictions: Known[tuple[Prediction, ...]] | Missing  # v4 and v4.1
+    recommended: Known[Prediction] | Missing
+    headroom_ratio: Quantity
+    s_max_ratio: Quantity  # recommended / its own recent median
+    levels: Known[tuple[ColumnFamilyShape, ...]] | Missing
+    stalls: Known[tuple[StallCondition, ...]] | Missing
+    stall_seconds: Known[Mapping[str, float]] | Missing
+    background_error: Known[BackgroundError | None] | Missing
+    cpu_limit_cores: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSnapshot:
+    """What is known about one device that carries a database."""
+
+    name: str
+    devnum: str
+    size_bytes: int
+    filesystem_type: str
+    filesystem_free_bytes: int
+    layers: tuple[str, ...]
+    capacity: Known[Capacity] | Missing
+    capacity_ratio: Quantity
+    write_bytes_per_second: Quantity
+    read_bytes_per_second: Quantity
+    write_await_seconds: Quantity
+    mean_queue_depth: Quantity
+    limit_bytes_per_second: float | None
+    fio: Quantity  # fio's own rate, where one ran
+    scratch_directory: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the agent knows after one tick."""
+
+    tick: int
+    at: float
+    wall_seconds: float
+    tick_seconds: float  # the cadence
+    version: str
+    config_hash: str
+    databases: tuple[DatabaseSnapshot, ...]
+    devices: tuple[DeviceSnapshot, ...]
+    probes: tuple[ProbeState, ...]
+    alerts: tuple[AlertState, ...]
+    pressure_some_ratio: Quantity
+    written_bytes: Mapping[tuple[str, str], int]  # by (device, purpose)
+    hidden_databases: int  # owners whose files this user may not see
+
+    @property
+    def ready(self) -> bool:
+        """Whether every probe has answered or said why it cannot."""
+        return bool(self.probes) and all(state.success is not None for state in self.probes)

@@ -1,0 +1,218 @@
+"""The one place that runs external programs."""
+
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from probes.errors import ProbeFailed
+
+TERMINATE_GRACE_SECONDS = 0.5
+"""How long a program may take to end after SIGTERM before its process group gets SIGKILL."""
+
+KILL_WAIT_SECONDS = 1.0
+"""How long to wait for the end after SIGKILL: a process stuck in the kernel may take longer."""
+
+MAX_OUTPUT_BYTES = 4 * 1024 * 1024
+"""More output than this is cut: a program gone mad must not fill our memory."""
+
+_CHUNK_BYTES = 64 * 1024
+_READS_PER_TURN = 64
+"""The deadline is looked at in between, also when a program prints faster than it is read."""
+
+_LONGEST_PAUSE_SECONDS = 0.1
+"""The end of a program that leaves its pipes open, or an order to stop, is noticed this late."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedCommand:
+    """How a program ended. ``returncode`` is negative for a signal, as in subprocess."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+class CommandRunner(Protocol):
+    """Runs a program to its end, or kills it."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_seconds: float,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> CompletedCommand:
+        """Return how it ended.
+
+        Raises ProbeFailed for "program_missing", "program_not_started", "timeout", "stopped".
+        """
+        ...
+
+
+class ProcessGroupRunner:
+    """Runs each program in a process group of its own, so that the whole group can be killed.
+
+    Threads may share one runner. Whatever way ``run`` ends, nothing of the program's process group
+    is left running; a program that moves its children to other sessions escapes this.
+    """
+
+    def __init__(self) -> None:
+        # A leader is in _running only until it is about to be reaped, so that a signal sent under
+        # the lock never meets a recycled process id.
+        self._changed = threading.Condition()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopping = False
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_seconds: float,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> CompletedCommand:
+        """Run ``argv`` without a shell, with an empty standard input."""
+        process = self._start(argv, cwd, env)
+        try:
+            output = self._collect(process, time.monotonic() + timeout_seconds)
+        finally:
+            _kill_group(process)
+            with self._changed:
+                self._running.discard(process)
+                self._changed.notify_all()
+            _reap(process)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        if self._stopping:
+            raise ProbeFailed("stopped", f"{argv[0]} was ended: the agent is stopping")
+        if output is None:
+            raise ProbeFailed(
+                "timeout", f"{argv[0]} was killed after {timeout_seconds:g} s without an end"
+            )
+        return CompletedCommand(process.returncode, *output)
+
+    def stop(self) -> None:
+        """End everything that runs and refuse to start more; returns within two seconds."""
+        with self._changed:
+            self._stopping = True
+            for process in self._running:
+                _signal_group(process, signal.SIGTERM)
+            # The thread inside run() sees the flag, or the end, and kills what stays.
+            self._changed.wait_for(
+                lambda: not self._running, TERMINATE_GRACE_SECONDS + 2 * _LONGEST_PAUSE_SECONDS
+            )
+
+    def _start(
+        self, argv: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+    ) -> subprocess.Popen[bytes]:
+        with self._changed:
+            if self._stopping:
+                raise ProbeFailed("stopped", f"{argv[0]} not started: the agent is stopping")
+            try:
+                process = subprocess.Popen(
+                    list(argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd=cwd,
+                    env=None if env is None else dict(env),
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                if cwd is not None and not os.path.isdir(cwd):
+                    raise ProbeFailed(
+                        "program_not_started", f"{argv[0]} cannot be started: {cwd} is gone"
+                    ) from error
+                raise ProbeFailed(
+                    "program_missing", f"{argv[0]} not found; install it or fix PATH"
+                ) from error
+            except (OSError, ValueError) as error:
+                raise ProbeFailed(
+                    "program_not_started", f"{argv[0]} cannot be started: {error}"
+                ) from error
+            self._running.add(process)
+        return process
+
+    def _collect(
+        self, process: subprocess.Popen[bytes], deadline: float
+    ) -> tuple[bytes, bytes] | None:
+        """Read both outputs until the leader ends; None when it has to be killed."""
+        stdout, stderr = bytearray(), bytearray()
+        pause_seconds = 0.001
+        with selectors.DefaultSelector() as selector:
+            for pipe, text in ((process.stdout, stdout), (process.stderr, stderr)):
+                if pipe is not None:
+                    os.set_blocking(pipe.fileno(), False)
+                    selector.register(pipe, selectors.EVENT_READ, text)
+            while True:
+                # Asked before reading: what was written before the end is then in the pipe.
+                ended = _has_ended(process)
+                if not ended:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0 or self._stopping:
+                        return None
+                    if selector.get_map():
+                        selector.select(min(_LONGEST_PAUSE_SECONDS, remaining))
+                    else:  # it closed its outputs, so it is about to end
+                        time.sleep(min(pause_seconds, remaining))
+                        pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                for key in list(selector.get_map().values()):
+                    if not _drain(key.fd, key.data):
+                        selector.unregister(key.fileobj)
+                if ended:
+                    return bytes(stdout), bytes(stderr)
+
+
+def _drain(descriptor: int, text: bytearray) -> bool:
+    """Move what is there now, up to the limits; False at the end of the file."""
+    for _ in range(_READS_PER_TURN):
+        try:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True
+        if not chunk:
+            return False
+        text += chunk[: MAX_OUTPUT_BYTES - len(text)]
+    return True
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the group: SIGTERM, a grace, SIGKILL. The leader is not yet reaped."""
+    if not _has_ended(process):
+        _signal_group(process, signal.SIGTERM)
+        give_up = time.monotonic() + TERMINATE_GRACE_SECONDS
+        while not _has_ended(process) and time.monotonic() < give_up:
+            time.sleep(0.005)
+    # Children may outlive their leader, so the group is killed even when the leader has ended.
+    _signal_group(process, signal.SIGKILL)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(KILL_WAIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass  # stuck in the kernel, on a device that does not answer: Popen reaps it later
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell without reaping: as long as the leader is a zombie, its group id cannot be recycled."""
+    try:
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, process.pid, flags) is not None
+    except ChildProcessError:
+        return True
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # already gone

@@ -1,0 +1,1 @@
+"""Reading a RocksDB database from outside its process, without ever writing near it."""

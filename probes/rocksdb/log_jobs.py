@@ -1,0 +1,183 @@
+"""Joins the events of one job to one flush or compaction, and adds them up.
+
+Pure. A flush tells its input in flush_started, its output in table_file_creation and its end in
+flush_finished; only the job id connects them (db/flush_job.cc, db/event_helpers.cc). Blob files
+(BlobDB) count as output like table files.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from probes.rocksdb.log_events import Event
+from probes.rocksdb.samples import CompactionEvent, FlushEvent
+
+MAX_RECENT_EVENTS = 4096
+MAX_OPEN_JOBS = 256
+"""Jobs that began and were not seen to finish; RocksDB runs a few dozen at once at most."""
+
+MAX_PARTS = 4096
+"""Flushes under one job id: an atomic flush has one for each column family."""
+
+
+@dataclass(slots=True)
+class _OpenFlush:
+    column_family: str | None
+    started_micros: int
+    entries: int | None
+    deletes: int | None
+    user_bytes: int | None
+    output_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _OpenJob:
+    """What is known of a running job.
+
+    An atomic flush of several column families runs them one after another under one job id and
+    reports their ends afterwards, in the same order.
+    """
+
+    column_family: str | None = None
+    flushes: deque[_OpenFlush] = field(default_factory=deque)
+    started: Event | None = None
+    input_level: int | None = None
+
+
+class JobTable:
+    """Running jobs by id, totals, and the recent finished ones."""
+
+    def __init__(self) -> None:
+        self.flushes = 0
+        self.compactions = 0
+        self.puts: int | None = None
+        self.user_bytes: int | None = None
+        self.flush_output_bytes = 0
+        self.compaction_input_bytes = 0
+        self.compaction_output_bytes = 0
+        self.recent_flushes: deque[FlushEvent] = deque(maxlen=MAX_RECENT_EVENTS)
+        self.recent_compactions: deque[CompactionEvent] = deque(maxlen=MAX_RECENT_EVENTS)
+        self._open: dict[int, _OpenJob] = {}
+
+    def restart(self) -> None:
+        """The database was closed or opened: what ran is gone, and job ids begin again."""
+        self._open.clear()
+
+    def forget_before(self, wall_seconds: float) -> None:
+        """Drop recent events older than this."""
+        while self.recent_flushes and self.recent_flushes[0].wall_seconds < wall_seconds:
+            self.recent_flushes.popleft()
+        while self.recent_compactions and self.recent_compactions[0].wall_seconds < wall_seconds:
+            self.recent_compactions.popleft()
+
+    def announced(self, number: int, column_family: str) -> None:
+        """A text line names the column family that the job's next event belongs to."""
+        self._job(number).column_family = column_family
+
+    def compaction_started(self, event: Event, input_level: int | None) -> None:
+        """Remember the input until the end."""
+        job = self._job(event.job)
+        job.started = event
+        job.input_level = input_level
+        if event.cf_name is not None:
+            job.column_family = event.cf_name
+
+    def progressed(self, event: Event) -> None:
+        """flush_started, table_file_creation, blob_file_creation; other events are ignored."""
+        if event.event == "flush_started":
+            job = self._job(event.job)
+            if len(job.flushes) < MAX_PARTS:
+                entries = event.num_entries
+                if entries is None:
+                    entries = event.total_num_input_entries
+                job.flushes.append(
+                    _OpenFlush(
+                        job.column_family,
+                        event.time_micros,
+                        entries,
+                        event.num_deletes,
+                        event.total_data_size,
+                    )
+                )
+        elif event.event in ("table_file_creation", "blob_file_creation"):
+            job = self._job(event.job)
+            if event.cf_name is not None:
+                job.column_family = event.cf_name
+            if job.flushes:
+                part = job.flushes[-1]
+                part.output_bytes += (event.file_size or 0) + (event.total_blob_bytes or 0)
+                part.column_family = job.column_family
+
+    def finished(self, event: Event) -> str | None:
+        """flush_finished or compaction_finished; the column family if it is known."""
+        if event.event == "flush_finished":
+            return self._flush_finished(event)
+        return self._compaction_finished(event)
+
+    def _job(self, number: int | None) -> _OpenJob:
+        key = -1 if number is None else number
+        job = self._open.get(key)
+        if job is None:
+            if len(self._open) >= MAX_OPEN_JOBS:
+                del self._open[next(iter(self._open))]
+            job = self._open[key] = _OpenJob()
+        return job
+
+    def _flush_finished(self, event: Event) -> str | None:
+        number = -1 if event.job is None else event.job
+        job = self._open.get(number)
+        if job is None or not job.flushes:
+            # Its beginning is before what was read, or was lost: nothing of it can be counted.
+            self._open.pop(number, None)
+            return job.column_family if job else None
+        flush = job.flushes.popleft()
+        if not job.flushes:
+            del self._open[number]
+        self.flushes += 1
+        if flush.entries is not None:
+            self.puts = (self.puts or 0) + flush.entries
+        if flush.user_bytes is not None:
+            self.user_bytes = (self.user_bytes or 0) + flush.user_bytes
+        self.flush_output_bytes += flush.output_bytes
+        micros = event.time_micros - flush.started_micros
+        self.recent_flushes.append(
+            FlushEvent(
+                wall_seconds=event.time_micros / 1e6,
+                job=number,
+                column_family=flush.column_family,
+                entries=flush.entries,
+                deletes=flush.deletes,
+                user_bytes=flush.user_bytes,
+                output_bytes=flush.output_bytes,
+                duration_seconds=micros / 1e6 if micros >= 0 else None,
+            )
+        )
+        return flush.column_family
+
+    def _compaction_finished(self, event: Event) -> str | None:
+        number = -1 if event.job is None else event.job
+        job = self._open.pop(number, None) or _OpenJob()
+        family = event.cf_name if event.cf_name is not None else job.column_family
+        input_bytes = job.started.input_data_size if job.started else None
+        output_bytes = (event.total_output_size or 0) + (event.total_blob_output_size or 0)
+        self.compactions += 1
+        self.compaction_input_bytes += input_bytes or 0
+        self.compaction_output_bytes += output_bytes
+        cpu = event.compaction_time_cpu_micros
+        self.recent_compactions.append(
+            CompactionEvent(
+                wall_seconds=event.time_micros / 1e6,
+                job=number,
+                column_family=family,
+                input_level=job.input_level,
+                output_level=event.output_level or 0,
+                input_bytes=input_bytes,
+                output_bytes=output_bytes,
+                input_records=event.num_input_records,
+                output_records=event.num_output_records,
+                duration_seconds=(event.compaction_time_micros or 0) / 1e6,
+                cpu_seconds=None if cpu is None else cpu / 1e6,
+                subcompactions=event.num_subcompactions or 1,
+                reason=job.started.compaction_reason if job.started else None,
+            )
+        )
+        return family

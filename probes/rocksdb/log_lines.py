@@ -1,0 +1,241 @@
+"""The LOG as lines: cutting a byte stream into them, and reading the plain-text ones.
+
+Pure. A line looks like ``2026/11/21-02:47:22.970972 10029 [WARN] [db/column_family.cc:1001] text``
+(util/logger: logging/posix_logger.h), in *local* time; TiKV's own logger writes
+``[2022/04/30 07:16:11.145 +08:00][2][WARN] [db/...] text``. Lines that went through RocksDB's log
+buffer carry the moment they were made as ``(Original Log Time ...)`` (logging/log_buffer.cc).
+Times are int microseconds of local time since 1970 until an event has told the offset to UTC.
+"""
+
+import datetime
+import re
+from dataclasses import dataclass
+
+MAX_LINE_BYTES = 256 * 1024
+"""RocksDB cuts a message at 64 KiB; a line of more than this is not RocksDB's and is skipped."""
+
+STALL_MARK = b" writes because "
+ORIGINAL_TIME_MARK = b"(Original Log Time "
+
+_EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
+_DAY_MICROS = 86_400_000_000
+_STAMP_BYTES = 26
+_SOURCE = re.compile(rb"\.(?:cc|h):\d+\] ")
+_STALL = re.compile(
+    rb"\[(?P<cf>.*)\] (?P<verb>Stopping|Stalling) writes because (?:"
+    rb"we have \d+ (?P<memtables>immutable memtables \(waiting for flush\), "
+    rb"max_write_buffer_number is set to \d+)"
+    rb"|we have \d+ (?P<l0>level-0 files)"
+    rb"|of (?P<pending>estimated pending compaction bytes) \d+)"
+    rb"(?: rate (?P<rate>\d+))?\s*$"
+)
+_JOB = re.compile(rb"\[(?P<cf>.*)\] \[JOB (?P<job>\d+)\] (?:Compacting|Flushing memtable)")
+_MOVE = re.compile(rb"\[(?P<cf>.*)\] (?:Moving |(?P<moved>Moved #\d+ files to level-))")
+_LEVELS = re.compile(rb" files\[((?:\d+ ?){1,64})\]")
+_FAMILY = re.compile(rb"[Cc]olumn family \[(?P<cf>.*)\] \(ID (?P<id>\d+)\)")
+
+
+class LineSplitter:
+    """Cuts chunks at line ends; holds an unfinished line back until its newline comes.
+
+    Memory is bounded by ``MAX_LINE_BYTES``: a longer line is dropped and counted in ``damaged``.
+    NUL bytes (left by a crash, or by a truncation under a writer that keeps its offset) are
+    removed; each line that had some is counted.
+    """
+
+    def __init__(self) -> None:
+        self.damaged = 0
+        self._partial = b""
+        self._skipping = False
+
+    def split(self, chunk: bytes) -> bytes:
+        """Return the whole lines that ``chunk`` completes, each with its newline."""
+        if b"\0" in chunk:
+            self.damaged += sum(1 for line in chunk.split(b"\n") if b"\0" in line)
+            chunk = chunk.replace(b"\0", b"")
+        if self._skipping:
+            end = chunk.find(b"\n")
+            if end < 0:
+                return b""
+            self._skipping = False
+            chunk = chunk[end + 1 :]
+        cut = chunk.rfind(b"\n") + 1
+        block = b""
+        if cut:
+            block = self._without_long_lines(self._partial + chunk[:cut])
+            self._partial = b""
+        self._partial += chunk[cut:]
+        if len(self._partial) > MAX_LINE_BYTES:
+            self._partial = b""
+            self._skipping = True
+            self.damaged += 1
+        return block
+
+    def _without_long_lines(self, block: bytes) -> bytes:
+        start = 0
+        kept: list[bytes] = []
+        begin = 0
+        while len(block) - start > MAX_LINE_BYTES:
+            newline = block.rfind(b"\n", start, start + MAX_LINE_BYTES + 1)
+            if newline >= 0:
+                start = newline + 1
+                continue
+            kept.append(block[begin:start])
+            self.damaged += 1
+            start = begin = block.find(b"\n", start) + 1
+        return b"".join(kept) + block[begin:] if kept else block
+
+    def finish(self) -> bytes:
+        """The file is at its end for good: return the unfinished last line, if any."""
+        rest, self._partial, self._skipping = self._partial, b"", False
+        return rest + b"\n" if rest else b""
+
+
+@dataclass(frozen=True, slots=True)
+class StallLine:
+    """One WARN line of ColumnFamilyData::RecalculateWriteStallConditions (db/column_family.cc)."""
+
+    local_micros: int
+    column_family: str
+    state: str  # "delayed" or "stopped"
+    cause: str  # "memtables", "l0_files" or "pending_compaction_bytes"
+    delayed_write_rate: float | None  # bytes/s; only with "delayed"
+
+
+class _DayCache:
+    """Days since 1970 of the last date seen: a LOG rarely changes its date between two lines."""
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._micros = 0
+
+    def micros(self, text: bytes) -> int:
+        """Microseconds from 1970 to ``YYYY/MM/DD``; ValueError when that is no date."""
+        if text != self._text:
+            day = datetime.date(int(text[:4]), int(text[5:7]), int(text[8:10]))
+            self._micros = (day.toordinal() - _EPOCH_ORDINAL) * _DAY_MICROS
+            self._text = text
+        return self._micros
+
+
+_days = _DayCache()
+
+
+def _stamp(text: bytes) -> int | None:
+    """Read ``2026/11/21-02:47:22.970972`` (or a space and milliseconds, as TiKV writes)."""
+    if text[4:5] != b"/" or text[13:14] != b":" or text[19:20] != b".":
+        return None
+    try:
+        seconds = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+        fraction = int(text[20:].ljust(6, b"0"))
+        return _days.micros(text[:10]) + seconds * 1_000_000 + fraction
+    except ValueError:
+        return None
+
+
+def is_coarse(line: bytes) -> bool:
+    """Whether the line's own time has only milliseconds (TiKV's logger)."""
+    return line[:1] == b"["
+
+
+def line_micros(line: bytes) -> int | None:
+    """When the line was written, in local microseconds; None for a continuation line."""
+    if line[:1] == b"[":
+        return _stamp(line[1:24])
+    return _stamp(line[:_STAMP_BYTES])
+
+
+def made_micros(line: bytes) -> int | None:
+    """When the message was made: its Original Log Time, else the time of the line."""
+    at = line.find(ORIGINAL_TIME_MARK, 0, 120)
+    if at < 0:
+        return line_micros(line)
+    start = at + len(ORIGINAL_TIME_MARK)
+    return _stamp(line[start : start + _STAMP_BYTES])
+
+
+def text_name(raw: bytes) -> str:
+    """A column family's name, which may be any bytes: what is not UTF-8 becomes ``\\xNN``."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _message(line: bytes) -> bytes:
+    """The text after time, thread, level and source position."""
+    found = _SOURCE.search(line, 0, 300)
+    if found:
+        return line[found.end() :]
+    # HEADER lines and foreign builds have no source position: skip "<time> <tid> [LEVEL] ".
+    parts = line.split(b" ", 2)
+    rest = parts[2] if len(parts) == 3 else b""
+    for level in (b"[WARN] ", b"[ERROR] ", b"[DEBUG] ", b"[FATAL] "):
+        if rest.startswith(level):
+            return rest[len(level) :]
+    return rest
+
+
+def parse_stall(line: bytes) -> StallLine | None:
+    """Read a line that has ``STALL_MARK``; None when it is cut or says something else."""
+    found = _STALL.match(_message(line))
+    at = made_micros(line)
+    if found is None or at is None:
+        return None
+    stopped = found["verb"] == b"Stopping"
+    if not stopped and found["rate"] is None:
+        return None  # cut: every delay names its rate
+    if found["memtables"]:
+        cause = "memtables"
+    elif found["l0"]:
+        cause = "l0_files"
+    else:
+        cause = "pending_compaction_bytes"
+    return StallLine(
+        local_micros=at,
+        column_family=text_name(found["cf"]),
+        state="stopped" if stopped else "delayed",
+        cause=cause,
+        delayed_write_rate=None if stopped else float(found["rate"]),
+    )
+
+
+def parse_job(line: bytes) -> tuple[int, str] | None:
+    """(job, column family) of the line that announces a flush or a compaction."""
+    found = _JOB.match(_message(line))
+    return (int(found["job"][:18]), text_name(found["cf"])) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class MoveLine:
+    """One of the lines around a trivial move; ``level_files`` comes with the last one."""
+
+    local_micros: int
+    column_family: str
+    done: bool
+    level_files: tuple[int, ...] | None
+
+
+def parse_move(line: bytes) -> MoveLine | None:
+    """Read a line of a trivial move (files that change their level without being rewritten)."""
+    text = _message(line)
+    found = _MOVE.match(text)
+    at = made_micros(line)
+    if found is None or at is None:
+        return None
+    done = found["moved"] is not None
+    levels = _LEVELS.search(text, found.end()) if done else None
+    return MoveLine(
+        local_micros=at,
+        column_family=text_name(found["cf"]),
+        done=done,
+        level_files=tuple(int(count[:18]) for count in levels[1].split()) if levels else None,
+    )
+
+
+def parse_family(line: bytes) -> tuple[int, str] | None:
+    """(id, name) of a line that says which column families exist."""
+    found = _FAMILY.search(line)
+    return (int(found["id"][:18]), text_name(found["cf"])) if found else None
+
+
+def message_text(line: bytes) -> str:
+    """The message of a line, for a person; at most 500 characters."""
+    return text_name(_message(line)[:500]).strip()

@@ -1,0 +1,379 @@
+"""Adds up the lines of a LOG: totals, recent events, stalls, errors -> LogSample.
+
+Pure: takes lines, knows no files and no clock.
+"""
+
+from probes.rocksdb import log_events, log_lines
+from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
+from probes.rocksdb.log_events import EVENT_MARK, Event
+from probes.rocksdb.log_jobs import JobTable
+from probes.rocksdb.log_stalls import MAX_COLUMN_FAMILIES, StallTracker
+from probes.rocksdb.samples import BackgroundError, LogSample, StatsDump
+from probes.rocksdb.stats_dump import DUMP_MARK, StatsDumpParser
+
+MAX_DUMP_LINES = 200_000
+_MAX_LINES_WITHOUT_TIME = 4096
+_QUARTER_HOUR_MICROS = 900_000_000
+_MAX_OFFSET_MICROS = 15 * 3_600_000_000
+_VERSION_MARK = b"RocksDB version: "
+_OPENING_MARK = b"Recovering from manifest file"
+_CLOSED_MARK = b"Shutdown complete"
+_FAMILY_MARK = b"olumn family ["
+_DROPPED_MARK = b"Dropped column family with id "
+_JOB_MARKS = (b"] Compacting ", b"] Flushing memtable")
+_MOVE_MARK = b"] Mov"
+_DUMPING_MARK = b"- DUMPING STATS -"
+MAX_GLUED_LINES = 8
+"""Lines glued to a cut one (a full disk loses newlines too) that are looked at."""
+
+_COMMONEST_EVENT = "table_file_creation"
+
+_TEXT_MARKS = (
+    log_lines.STALL_MARK,
+    *ERROR_MARKS,
+    *_JOB_MARKS,
+    _MOVE_MARK,
+    _VERSION_MARK,
+    _OPENING_MARK,
+    _CLOSED_MARK,
+    _FAMILY_MARK,
+    _DROPPED_MARK,
+    _DUMPING_MARK,
+    DUMP_MARK,
+)
+
+
+class LogState:
+    """Everything one LOG has told so far. Feed lines in file order; take samples at will."""
+
+    def __init__(self, keep_seconds: float = 900.0, offset_seconds: float = 0.0) -> None:
+        self.damaged_lines = 0
+        self._keep_micros = int(keep_seconds * 1e6)
+        self._offset = round(offset_seconds * 1e6)  # local time minus UTC
+        self._version: str | None = None
+        self._header_local: int | None = None
+        self._opened_micros: int | None = None
+        self._first_micros: int | None = None
+        self._last_micros: int | None = None
+        self._jobs = JobTable()
+        self._families: dict[int, str] = {}
+        self._level_files: dict[str, tuple[int, ...]] = {}
+        self._stalls = StallTracker()
+        self._error = BackgroundErrorTracker()
+        self._dump: StatsDumpParser | None = None
+        self._dumped_lines = 0
+        self._dumping_micros = 0
+        self._stats_dump: StatsDump | None = None
+        self._has_events = False
+
+    def learn_header(self, block: bytes) -> None:
+        """Take only version, opening and offset to UTC from the beginning of a LOG.
+
+        For a LOG of which the middle may be left out.
+        """
+        for line in block.splitlines():
+            if _VERSION_MARK in line:
+                self._header(line)
+            elif _OPENING_MARK in line:
+                self._opened(line, fresh=False)
+            elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
+                event = log_events.decode_event(line, mark)[0]
+                if event is not None:
+                    self._learn_offset(line, event.time_micros)
+
+    def feed(self, block: bytes) -> None:
+        """Take the next whole lines of the LOG, each with its newline.
+
+        Most lines say nothing we use. Finding the marks in the block, instead of looking at every
+        line, is what makes reading fast.
+        """
+        if not block:
+            return
+        done = self._dump_lines(block, 0) if self._dump is not None else 0
+        hits = [(at, EVENT_MARK) for at in _find_all(block, EVENT_MARK)]
+        for mark in _TEXT_MARKS:
+            hits += [(at, mark) for at in _find_all(block, mark)]
+        hits.sort()
+        start = end = -1
+        is_event = False
+        for at, mark in hits:
+            if at < done:
+                continue
+            if at >= end:
+                start = block.rfind(b"\n", 0, at) + 1
+                end = block.find(b"\n", at)
+                is_event = False
+            elif is_event:
+                continue  # what an event quotes is not a message
+            line = block[start:end]
+            if mark == EVENT_MARK:
+                is_event = True
+                if log_events.is_interesting(line, at - start):
+                    self._event_line(line, at - start)
+            elif mark == DUMP_MARK:
+                if line.strip() == DUMP_MARK:
+                    self._dump = StatsDumpParser(self._dumping_micros / 1e6)
+                    self._dumped_lines = 0
+                    done = self._dump_lines(block, end + 1)
+            else:
+                self._text_line(line, mark)
+        self._note_times(block)
+
+    @property
+    def last_wall_seconds(self) -> float | None:
+        """Unix time of the newest line read."""
+        return _seconds(self._last_micros)
+
+    def finish(self) -> None:
+        """No more lines of this file will come.
+
+        A dump that was being read is most likely cut: it only counts when there is no older one.
+        """
+        if self._stats_dump is None:
+            self._end_dump()
+        self._dump = None
+
+    # -- times
+
+    def _note_times(self, block: bytes) -> None:
+        if self._first_micros is None:
+            start = 0
+            for _ in range(_MAX_LINES_WITHOUT_TIME):
+                local = log_lines.line_micros(block[start : start + 40])
+                if local is not None:
+                    self._first_micros = local - self._offset
+                    break
+                start = block.find(b"\n", start) + 1
+                if start == 0:
+                    break
+        end = len(block)
+        for _ in range(_MAX_LINES_WITHOUT_TIME):
+            start = block.rfind(b"\n", 0, max(0, end - 1)) + 1
+            local = log_lines.line_micros(block[start : start + 40])
+            if local is not None:
+                self._last_micros = local - self._offset
+                break
+            end = start
+            if end <= 0:
+                break
+
+    def _learn_offset(self, line: bytes, time_micros: int) -> None:
+        local = log_lines.made_micros(line)
+        if local is None:
+            return
+        quarters = round((local - time_micros) / _QUARTER_HOUR_MICROS)
+        offset = quarters * _QUARTER_HOUR_MICROS
+        if abs(offset) > _MAX_OFFSET_MICROS or offset == self._offset:
+            return
+        change = offset - self._offset
+        self._offset = offset
+        if not self._has_events:
+            # What was read before the first event was converted with a guess.
+            if self._first_micros is not None:
+                self._first_micros -= change
+            if self._opened_micros is not None:
+                self._opened_micros -= change
+
+    def _at(self, line: bytes) -> int:
+        """When the message of this line was made, in Unix microseconds."""
+        local = log_lines.made_micros(line)
+        if local is None:
+            return self._last_micros or 0
+        return local - self._offset
+
+    # -- text lines
+
+    def _text_line(self, line: bytes, mark: bytes) -> None:
+        if mark == log_lines.STALL_MARK:
+            self._stall_line(line)
+        elif mark in _JOB_MARKS:
+            if (job := log_lines.parse_job(line)) is not None:
+                self._jobs.announced(*job)
+        elif mark == _MOVE_MARK:
+            if (move := log_lines.parse_move(line)) is not None:
+                tell = self._stalls.moved if move.done else self._stalls.moving
+                tell(move.column_family, move.local_micros - self._offset)
+                if move.level_files is not None:
+                    self._note_levels(move.column_family, move.level_files)
+        elif mark in ERROR_MARKS:
+            self._error.feed(line, self._at(line))
+        elif mark == _VERSION_MARK:
+            self._header(line)
+        elif mark == _OPENING_MARK:
+            self._opened(line, fresh=True)
+        elif mark == _CLOSED_MARK:
+            self._closed(self._at(line))
+        elif mark == _FAMILY_MARK:
+            family_id = log_lines.parse_family(line)
+            if family_id is not None and len(self._families) < MAX_COLUMN_FAMILIES:
+                self._families[family_id[0]] = family_id[1]
+        elif mark == _DROPPED_MARK:
+            number = line.rpartition(b" ")[2].strip()
+            name = self._families.pop(int(number[:18]), None) if number.isdigit() else None
+            if name is not None:
+                self._stalls.column_family_dropped(name, self._at(line))
+                self._level_files.pop(name, None)
+        elif mark == _DUMPING_MARK:
+            self._dumping_micros = self._at(line)
+
+    def _stall_line(self, line: bytes) -> None:
+        stall = log_lines.parse_stall(line)
+        if stall is None:
+            if b"[WARN]" in line:
+                self.damaged_lines += 1
+            return
+        self._stalls.warned(
+            stall.column_family,
+            stall.state,
+            stall.cause,
+            stall.delayed_write_rate,
+            stall.local_micros - self._offset,
+        )
+
+    def _header(self, line: bytes) -> None:
+        self._header_local = log_lines.line_micros(line)
+        version = line.partition(_VERSION_MARK)[2].strip()[:32]
+        if version:
+            self._version = log_lines.text_name(version)
+
+    def _opened(self, line: bytes, *, fresh: bool) -> None:
+        """The database was opened. A LOG that rolled by size repeats the header but not this."""
+        local = self._header_local
+        if local is None:
+            local = log_lines.line_micros(line)
+        if fresh:
+            # It was closed, or died, no later than the last thing that was logged before.
+            self._closed(self._last_micros if self._last_micros is not None else self._at(line))
+            self._level_files.clear()
+        if local is not None:
+            self._opened_micros = local - self._offset
+
+    def _closed(self, at_micros: int) -> None:
+        self._stalls.database_closed(at_micros)
+        self._error.clear()
+        self._jobs.restart()
+
+    # -- the stats dump, the only message of several lines that is read
+
+    def _dump_lines(self, block: bytes, start: int) -> int:
+        """Feed the dump from ``start`` to its end, the next line with a time; where that is."""
+        while self._dump is not None:
+            end = block.find(b"\n", start)
+            if end < 0:
+                return len(block)
+            line = block[start:end]
+            self._dumped_lines += 1
+            if log_lines.line_micros(line) is not None or self._dumped_lines > MAX_DUMP_LINES:
+                self._end_dump()
+                return start
+            self._dump.feed(line)
+            start = end + 1
+        return start
+
+    def _end_dump(self) -> None:
+        if self._dump is not None:
+            self._stats_dump = self._dump.result()
+            self._dump = None
+
+    # -- events
+
+    def _event_line(self, line: bytes, mark: int) -> None:
+        for _ in range(MAX_GLUED_LINES):
+            event, damaged, glued = log_events.decode_event(line, mark)
+            if damaged:
+                self.damaged_lines += 1
+            if event is not None:
+                if event.event != _COMMONEST_EVENT or not self._has_events:
+                    self._learn_offset(line, event.time_micros)
+                self._has_events = True
+                self._event(event, line, mark)
+            if not glued:
+                return
+            line = glued
+            mark = line.find(EVENT_MARK, 0, 200)
+            if mark < 0:
+                for text in _TEXT_MARKS:
+                    if text in line:
+                        self._text_line(line, text)
+                return
+
+    def _event(self, event: Event, line: bytes, mark: int) -> None:
+        if event.job is None:
+            return
+        if event.event == "compaction_started":
+            self._jobs.compaction_started(event, log_events.input_level(line, mark))
+        elif event.event in ("flush_finished", "compaction_finished"):
+            self._version_changed(self._jobs.finished(event), event, line)
+        else:
+            self._jobs.progressed(event)
+
+    def _version_changed(self, family: str | None, event: Event, line: bytes) -> None:
+        if family is None:
+            known = self._families.values()
+            if len(known) != 1:
+                return
+            family = next(iter(known))
+        at = event.time_micros
+        if log_lines.is_coarse(line):
+            at -= at % 1000  # the WARN line's time has only milliseconds
+        self._stalls.version_changed(family, at)
+        if event.lsm_state is not None:
+            self._note_levels(family, tuple(event.lsm_state[:64]))
+
+    def _note_levels(self, family: str, files: tuple[int, ...]) -> None:
+        if family in self._level_files or len(self._level_files) < MAX_COLUMN_FAMILIES:
+            self._level_files[family] = files
+
+    # -- the sample
+
+    def sample(
+        self, at: float, log_path: str, now_wall_seconds: float, split_damage: int = 0
+    ) -> LogSample:
+        """The state now; ``split_damage`` is what the line splitter counted."""
+        if self._last_micros is not None:
+            self._jobs.forget_before((self._last_micros - self._keep_micros) / 1e6)
+        jobs = self._jobs
+        opened = self._opened_micros
+        if opened is None and not self._has_events and self._header_local is not None:
+            opened = self._header_local - self._offset  # a log level that hides the opening
+        error = None
+        if self._error.message is not None:
+            error = BackgroundError(self._error.message, self._error.since_micros / 1e6)
+        return LogSample(
+            at=at,
+            log_path=log_path,
+            rocksdb_version=self._version,
+            first_wall_seconds=_seconds(self._first_micros),
+            last_wall_seconds=_seconds(self._last_micros),
+            opened_wall_seconds=_seconds(opened),
+            flushes=jobs.flushes,
+            compactions=jobs.compactions,
+            puts=jobs.puts,
+            user_bytes=jobs.user_bytes,
+            flush_output_bytes=jobs.flush_output_bytes,
+            compaction_input_bytes=jobs.compaction_input_bytes,
+            compaction_output_bytes=jobs.compaction_output_bytes,
+            recent_flushes=tuple(jobs.recent_flushes),
+            recent_compactions=tuple(jobs.recent_compactions),
+            stalls=self._stalls.conditions(),
+            stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
+            stall_count=self._stalls.entered(),
+            background_error=error,
+            level_files=dict(self._level_files),
+            stats_dump=self._stats_dump,
+            has_events=self._has_events,
+            damaged_lines=self.damaged_lines + split_damage,
+        )
+
+
+def _find_all(block: bytes, mark: bytes) -> list[int]:
+    found: list[int] = []
+    at = block.find(mark)
+    while at >= 0:
+        found.append(at)
+        at = block.find(mark, at + len(mark))
+    return found
+
+
+def _seconds(micros: int | None) -> float | None:
+    return None if micros is None else micros / 1e6

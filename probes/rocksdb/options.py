@@ -1,0 +1,235 @@
+"""The limits a database runs with, from the newest OPTIONS-<n> file."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from probes.clock import Clock
+from probes.errors import NoData, ProbeFailed
+from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
+
+MAX_OPTIONS_BYTES = 16 * 1024 * 1024
+"""Larger OPTIONS files are refused; one column family takes about 6 KB."""
+
+LISTING_SETTLE_SECONDS = 0.1
+"""A directory changed less than this before it was listed may change again without a new mtime."""
+
+_OPTIONS_NAME = re.compile(r"OPTIONS-([0-9]{1,20})")
+_SECTION = re.compile(r'\[\s*([^"\]]*?)\s*(?:"(.*)")?\s*\]', re.DOTALL)
+_UNESCAPED = {"n": "\n", "r": "\r"}
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+_CONTAINER_ROOT = re.compile(r"/.*/[0-9]+/root(?=/)")
+
+_COMPACTION_STYLES = {
+    "kCompactionStyleLevel": "level",
+    "kCompactionStyleUniversal": "universal",
+    "kCompactionStyleFIFO": "fifo",
+}
+
+_COMPRESSIONS = {
+    "kNoCompression": "none",
+    "kSnappyCompression": "snappy",
+    "kZlibCompression": "zlib",
+    "kBZip2Compression": "bzip2",
+    "kLZ4Compression": "lz4",
+    "kLZ4HCCompression": "lz4hc",
+    "kXpressCompression": "xpress",
+    "kZSTD": "zstd",
+    "kZSTDNotFinalCompression": "zstd",
+}
+
+
+class OptionsProbe:
+    """Reads the newest OPTIONS file; parses it again only when the file is another one."""
+
+    def __init__(self, database_path: str, clock: Clock) -> None:
+        self._directory = database_path
+        self._clock = clock
+        self._listed_mtime_ns: int | None = None
+        self._newest: str | None = None
+        self._parsed_version: tuple[str, int, int, int] | None = None
+        self._parsed: OptionsSample | None = None
+
+    def read(self) -> OptionsSample:
+        """Return the options in force.
+
+        NoData: "no_options". ProbeFailed: "database_missing", "not_readable",
+        "options_too_large", "options_damaged", "options_read_error".
+        """
+        try:
+            try:
+                return self._read(self._newest_name(use_cache=True))
+            except FileNotFoundError:
+                # RocksDB keeps the newest two files: the name in hand was just retired.
+                return self._read(self._newest_name(use_cache=False))
+        except FileNotFoundError as error:
+            raise ProbeFailed(
+                "database_missing", f"{error.filename or self._directory} does not exist any more"
+            ) from error
+        except PermissionError as error:
+            raise ProbeFailed(
+                "not_readable",
+                f"{error.filename} is not readable for this user; run as the database's user or "
+                "root, or grant read access with an ACL",
+            ) from error
+        except OSError as error:
+            raise ProbeFailed(
+                "options_read_error", f"{error.filename or self._directory}: {error.strerror}"
+            ) from error
+
+    def _newest_name(self, *, use_cache: bool) -> str:
+        mtime_ns = os.stat(self._directory).st_mtime_ns
+        if not use_cache or self._listed_mtime_ns != mtime_ns:
+            settled_at = self._clock.wall() - LISTING_SETTLE_SECONDS
+            found = []
+            for name in os.listdir(self._directory):
+                match = _OPTIONS_NAME.fullmatch(name) if name.startswith("OPTIONS-") else None
+                if match:
+                    found.append((int(match[1]), name))
+            self._newest = max(found)[1] if found else None
+            self._listed_mtime_ns = mtime_ns if mtime_ns < settled_at * 1e9 else None
+        if self._newest is None:
+            raise NoData("no_options", f"no OPTIONS file in {self._directory}")
+        return self._newest
+
+    def _read(self, name: str) -> OptionsSample:
+        path = f"{self._directory}/{name}"
+        status = os.stat(path)
+        version = (name, status.st_mtime_ns, status.st_size, status.st_ino)
+        if self._parsed is None or version != self._parsed_version:
+            if status.st_size > MAX_OPTIONS_BYTES:
+                raise ProbeFailed(
+                    "options_too_large", f"{path} has {status.st_size} bytes and is not parsed"
+                )
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with open(fd, "rb") as file:
+                content = file.read(MAX_OPTIONS_BYTES)
+            parsed = parse_options(
+                content, file_name=name, at=self._clock.monotonic(), database_path=self._directory
+            )
+            self._parsed = replace(
+                parsed,
+                wal_dir=_other_directory(parsed.wal_dir, self._directory),
+                db_log_dir=_other_directory(parsed.db_log_dir, self._directory),
+            )
+            self._parsed_version = version
+        return replace(self._parsed, at=self._clock.monotonic())
+
+
+def parse_options(
+    content: bytes, *, file_name: str, at: float, database_path: str
+) -> OptionsSample:
+    """Return the known options; unknown keys and malformed lines are passed over.
+
+    Raises ProbeFailed "options_damaged" when there is not even a section of options.
+    Format: RocksDB options/options_parser.cc.
+    """
+    version: Mapping[str, str] = {}
+    database: dict[str, str] = {}
+    families: dict[str, dict[str, str]] = {}
+    section: dict[str, str] = {}
+    seen = False
+    for raw in content.decode("utf-8", "backslashreplace").split("\n"):
+        line = _without_comment(raw).strip()
+        if not line:
+            continue
+        heading = _SECTION.fullmatch(line)
+        if heading:
+            title, argument = heading[1], heading[2]
+            section = {}  # what is not known here, such as TableOptions, is read into nothing
+            if title == "Version":
+                version = section
+            elif title == "DBOptions":
+                database, seen = section, True
+            elif title == "CFOptions" and argument is not None:
+                families[_unescaped(argument)] = section
+                seen = True
+            continue
+        name, equals, value = line.partition("=")
+        if equals:
+            section[name.strip()] = value.strip()
+    if not seen:
+        raise ProbeFailed(
+            "options_damaged", f"{database_path}/{file_name} has neither DBOptions nor CFOptions"
+        )
+    return OptionsSample(
+        at=at,
+        file_name=file_name,
+        rocksdb_version=version.get("rocksdb_version"),
+        wal_dir=_directory(database.get("wal_dir"), database_path),
+        db_log_dir=_directory(database.get("db_log_dir"), database_path),
+        max_background_jobs=_integer(database, "max_background_jobs"),
+        max_subcompactions=_integer(database, "max_subcompactions"),
+        delayed_write_rate=_integer(database, "delayed_write_rate"),
+        max_total_wal_bytes=_integer(database, "max_total_wal_size"),
+        column_families=tuple(_column_family(name, values) for name, values in families.items()),
+    )
+
+
+def _column_family(name: str, values: Mapping[str, str]) -> ColumnFamilyOptions:
+    return ColumnFamilyOptions(
+        name=name,
+        write_buffer_bytes=_integer(values, "write_buffer_size"),
+        max_write_buffer_number=_integer(values, "max_write_buffer_number"),
+        level0_file_num_compaction_trigger=_integer(values, "level0_file_num_compaction_trigger"),
+        level0_slowdown_writes_trigger=_integer(values, "level0_slowdown_writes_trigger"),
+        level0_stop_writes_trigger=_integer(values, "level0_stop_writes_trigger"),
+        soft_pending_compaction_bytes_limit=_integer(values, "soft_pending_compaction_bytes_limit"),
+        hard_pending_compaction_bytes_limit=_integer(values, "hard_pending_compaction_bytes_limit"),
+        compaction_style=_COMPACTION_STYLES.get(values.get("compaction_style", "")),
+        compression=_COMPRESSIONS.get(values.get("compression", "")),
+        num_levels=_integer(values, "num_levels"),
+        max_bytes_for_level_base=_integer(values, "max_bytes_for_level_base"),
+        max_bytes_for_level_multiplier=_number(values, "max_bytes_for_level_multiplier"),
+        target_file_size_base=_integer(values, "target_file_size_base"),
+    )
+
+
+def _without_comment(line: str) -> str:
+    """Cut at the first ``#`` that no backslash escapes."""
+    at = line.find("#")
+    while at > 0 and (at - len(line[:at].rstrip("\\"))) % 2:
+        at = line.find("#", at + 1)
+    return line if at < 0 else line[:at]
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda match: _UNESCAPED.get(match[1], match[1]), text)
+
+
+def _directory(value: str | None, database_path: str) -> str | None:
+    """Return a directory option as we can reach it, None when it is unset or the database's own.
+
+    A database in a container is watched through /proc/<pid>/root, while its options hold the
+    paths as the container sees them.
+    """
+    if not value:
+        return None
+    path = _unescaped(value)
+    through = _CONTAINER_ROOT.match(database_path)
+    if through and path.startswith("/"):
+        path = through[0] + path
+    return None if os.path.normpath(path) == os.path.normpath(database_path) else path
+
+
+def _other_directory(path: str | None, database_path: str) -> str | None:
+    """Return None when the path leads to the database's directory by another name."""
+    if path is None:
+        return None
+    try:
+        return None if os.path.samefile(path, database_path) else path
+    except (OSError, ValueError):
+        return path  # not there or not reachable: whoever reads it will say so
+
+
+def _integer(values: Mapping[str, str], key: str) -> int | None:
+    text = values.get(key, "")
+    # The length is bounded because Python refuses to convert thousands of digits.
+    return int(text) if len(text) <= 20 and re.fullmatch(r"-?[0-9]+", text) else None
+
+
+def _number(values: Mapping[str, str], key: str) -> float | None:
+    text = values.get(key, "")
+    return float(text) if len(text) <= 40 and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None

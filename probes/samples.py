@@ -1,0 +1,162 @@
+"""What the host probes return: raw readings, frozen, in SI base units, with the time they were taken.
+
+``at`` is always seconds of the monotonic clock at the moment of reading. ``None`` means unknown,
+never zero. Rates and everything else that needs two samples are derived in ``agent``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SECTOR_BYTES = 512  # the kernel counts in 512-byte sectors whatever the device's own sector size
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCounters:
+    """One line of /proc/diskstats (kernel Documentation/admin-guide/iostats.rst).
+
+    All counters since boot; they are unsigned longs and wrap. Discards exist since Linux 4.18,
+    flushes since 5.5; ``None`` before.
+    """
+
+    name: str
+    devnum: str  # "major:minor"
+    reads_completed: int
+    reads_merged: int
+    sectors_read: int
+    read_milliseconds: int  # summed over requests, so it can exceed the elapsed time
+    writes_completed: int
+    writes_merged: int
+    sectors_written: int
+    write_milliseconds: int
+    ios_in_progress: int  # the only field that is a level, not a counter
+    io_milliseconds: int  # time during which at least one request was in flight
+    weighted_io_milliseconds: int  # integral of the queue length
+    discards_completed: int | None
+    discards_merged: int | None
+    sectors_discarded: int | None
+    discard_milliseconds: int | None
+    flushes_completed: int | None
+    flush_milliseconds: int | None
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written to the device since boot."""
+        return self.sectors_written * SECTOR_BYTES
+
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read from the device since boot."""
+        return self.sectors_read * SECTOR_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class DiskstatsSample:
+    """All of /proc/diskstats at one moment, keyed by "major:minor"."""
+
+    at: float
+    disks: Mapping[str, DiskCounters]
+
+
+@dataclass(frozen=True, slots=True)
+class PressureSample:
+    """One resource's /proc/pressure: shares of time (0..1) and totals in seconds."""
+
+    at: float
+    some_avg10_ratio: float
+    some_avg60_ratio: float
+    some_total_seconds: float
+    full_avg10_ratio: float | None
+    full_avg60_ratio: float | None
+    full_total_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLayer:
+    """One block device of the stack under a file system, as /sys/dev/block shows it."""
+
+    name: str
+    devnum: str  # "major:minor"
+    kind: str  # "partition", "loop", "dm", "md" or "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDeviceSample:
+    """Which device carries a path, and what kind of device it is.
+
+    ``layers`` runs from the device that is mounted down to the physical disks. ``device`` is the
+    layer whose traffic is accounted: the whole disk under a partition or a one-disk dm; the loop,
+    dm or md device itself where there is no single disk below it (a loop device has a queue of its
+    own, an array is faster than any one of its disks).
+    """
+
+    at: float
+    path: str
+    mount_point: str
+    filesystem_type: str
+    filesystem_devnum: str
+    read_only: bool
+    layers: tuple[BlockLayer, ...]
+    device: BlockLayer
+    size_bytes: int
+    rotational: bool | None
+    filesystem_free_bytes: int
+    filesystem_size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupLimitsSample:
+    """What the control groups of a process allow it, all ancestors considered.
+
+    ``write_bytes_per_second`` is keyed by "major:minor" and holds only devices with a limit;
+    ``cpu_cores`` is quota/period or None without a quota.
+    """
+
+    at: float
+    write_bytes_per_second: Mapping[str, float]
+    cpu_cores: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """CPU and I/O of the process that owns a database.
+
+    CPU seconds are split by RocksDB's thread names: ``rocksdb:low`` compacts, ``rocksdb:high``
+    flushes, everything else is the application. A group is None when the threads cannot be read.
+    ``written_bytes`` is /proc/<pid>/io write_bytes (bytes caused to be sent to storage), None when
+    not permitted.
+    """
+
+    at: float
+    pid: int
+    start_ticks: int  # field 22 of /proc/<pid>/stat: tells a recycled pid from the old process
+    cpu_seconds: float
+    compaction_cpu_seconds: float | None
+    flush_cpu_seconds: float | None
+    foreground_cpu_seconds: float | None
+    written_bytes: int | None
+    read_bytes: int | None
+    resident_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FioSample:
+    """One run of fio: what the device took in direct sequential writes.
+
+    ``write_bytes_per_second`` is fio's own traffic; ``other_write_bytes_per_second`` what everyone
+    else wrote to the device meanwhile (None when diskstats was not available).
+    ``spread_ratio`` is standard deviation / mean of fio's bandwidth samples.
+    ``steady`` tells whether fio's own steady-state criterion was reached (None when not asked).
+    """
+
+    at: float
+    mode: str
+    directory: str
+    fio_version: str
+    write_bytes_per_second: float
+    other_write_bytes_per_second: float | None
+    spread_ratio: float | None
+    latency_p50_seconds: float | None
+    latency_p99_seconds: float | None
+    runtime_seconds: float
+    written_bytes: int
+    steady: bool | None

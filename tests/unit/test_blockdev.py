@@ -1,0 +1,339 @@
+"""Which device carries a path, on trees captured from real hosts (tests/data/sysfs/README.md)."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.blockdev import BlockDeviceProbe
+from probes.clock import SystemClock
+from probes.errors import NoData, ProbeError, ProbeFailed
+from probes.mountinfo import find_mount, mount_id_of, mounts_of_types, parse_mount
+from probes.samples import BlockDeviceSample
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+class FixedClock:
+    def monotonic(self) -> float:
+        return 5.0
+
+    def wall(self) -> float:
+        return 0.0
+
+
+class CapturedHost:
+    """A recorded host: its trees, and the kernel's answers that no tree can hold."""
+
+    def __init__(self, name: str, sys_root: Path | None = None) -> None:
+        self.proc_root = str(DATA / "proc" / name)
+        self.sys_root = str(sys_root or DATA / "sysfs" / name)
+        self.paths = json.loads((DATA / "proc" / name / "paths.json").read_text())
+
+    def mount_id(self, path: str) -> int:
+        return int(self._recorded(path)["mount_id"])
+
+    def statvfs(self, path: str) -> os.statvfs_result:
+        return os.statvfs_result(self._recorded(path)["statvfs"])
+
+    def probe(self, path: str) -> BlockDeviceProbe:
+        return BlockDeviceProbe(
+            path,
+            FixedClock(),
+            self.proc_root,
+            self.sys_root,
+            mount_id=self.mount_id,
+            statvfs=self.statvfs,
+        )
+
+    def _recorded(self, path: str) -> dict[str, list[int]]:
+        recorded = path.replace(self.proc_root, "/proc")
+        if recorded not in self.paths:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return dict(self.paths[recorded])
+
+
+def layers_of(sample: BlockDeviceSample) -> str:
+    return " ".join(f"{layer.name}:{layer.kind}" for layer in sample.layers)
+
+
+# The device in the last column is the one whose counter moved by the bytes written and synced
+# to the path when the tree was captured, and whose disks below shared or repeated that traffic.
+STACKS = [
+    ("partition", "vda1:partition vda:disk", "vda"),
+    ("lvm", "dm-0:dm vda2:partition vda:disk", "vda"),
+    ("dm_on_dm", "dm-2:dm dm-1:dm vda2:partition vda:disk", "vda"),
+    ("lvm_two_disks", "dm-3:dm vdb:disk vdc:disk", "dm-3"),
+    ("lvm_thin", "dm-8:dm dm-6:dm dm-4:dm vdc:disk dm-5:dm vdb:disk", "dm-6"),
+    ("raid1", "md0:md vdd:disk vde:disk", "md0"),
+    ("lvm_on_raid0", "dm-9:dm md1:md vdf:disk vdg:disk", "md1"),
+    ("raid1_one_disk", "md2p1:partition md2:md vdh:disk", "vdh"),
+    ("multipath", "dm-10:dm vdi:disk vdj:disk", "dm-10"),
+    ("nvme", "nvme0n1p1:partition nvme0n1:disk", "nvme0n1"),
+    ("nvme_one_path", "nvme3n1:disk nvme3c3n1:disk", "nvme3c3n1"),
+    ("loop", "loop0p1:partition loop0:loop dm-3:dm vdb:disk vdc:disk", "loop0"),
+    ("loop_deleted", "loop1:loop", "loop1"),
+    ("btrfs", "vdk:disk", "vdk"),
+]
+
+
+@pytest.mark.parametrize(("name", "layers", "device"), STACKS)
+def test_a_path_resolves_to_the_device_whose_traffic_is_its_own(
+    name: str, layers: str, device: str
+) -> None:
+    """Partition, LVM, dm, md, multipath, NVMe, loop and btrfs of a real Linux 6.1."""
+    sample = CapturedHost("debian12-vm").probe(f"/mnt/{name}/db").read()
+    assert (layers, device) == (layers_of(sample), sample.device.name)
+    assert sample.device in sample.layers
+    assert f"/mnt/{name}" == sample.mount_point
+
+
+def test_every_field_of_a_plain_disk_is_read() -> None:
+    """A virtual machine's root file system, Linux 6.18."""
+    sample = CapturedHost("virtio-loop").probe("/var/lib").read()
+    assert ("vda", "254:0", "disk") == (
+        sample.device.name,
+        sample.device.devnum,
+        sample.device.kind,
+    )
+    assert ("/", "ext4", "254:0", False, True) == (
+        sample.mount_point,
+        sample.filesystem_type,
+        sample.filesystem_devnum,
+        sample.read_only,
+        sample.rotational,  # virtio does not tell, and the kernel's default is a spinning disk
+    )
+    assert (536870912 * 512, 19557320 * 4096, 66053021 * 4096, 5.0) == (
+        sample.size_bytes,
+        sample.filesystem_free_bytes,
+        sample.filesystem_size_bytes,
+        sample.at,
+    )
+
+
+def test_a_loop_device_counts_for_itself_and_shows_the_disk_of_its_file() -> None:
+    """A loop device has a queue of its own."""
+    sample = CapturedHost("virtio-loop").probe("/mnt/loop/db").read()
+    assert ("loop0:loop vda:disk", "loop0") == (layers_of(sample), sample.device.name)
+    assert 64 * 1024 * 1024 == sample.size_bytes
+
+
+def test_an_nvme_is_not_rotational() -> None:
+    """queue/rotational says 0."""
+    sample = CapturedHost("debian12-vm").probe("/mnt/nvme/db").read()
+    assert sample.rotational is False
+    assert 64 * 1024 * 1024 == sample.size_bytes
+
+
+def test_a_path_in_a_container_is_found_in_the_containers_mounts() -> None:
+    """Its mount is in no other table."""
+    host = CapturedHost("debian12-vm")
+    sample = host.probe(f"{host.proc_root}/353/root/mnt/inside/db").read()
+    assert ("/mnt/inside", "vdn") == (sample.mount_point, sample.device.name)
+
+
+def test_a_read_only_bind_mount_with_a_space_is_read_only() -> None:
+    """The file system below it is writable; the mount is not."""
+    host = CapturedHost("debian12-vm")
+    sample = host.probe("/mnt/with space").read()
+    assert ("/mnt/with space", True, "vda") == (
+        sample.mount_point,
+        sample.read_only,
+        sample.device.name,
+    )
+    assert host.probe("/mnt/lvm/db").read().read_only is False
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "words"),
+    [
+        ("/mnt/tmpfs", "no_block_device", "no block device behind /mnt/tmpfs: it is on a tmpfs"),
+        ("/mnt/overlay", "no_block_device", "no block device behind /mnt/overlay"),
+        ("/mnt/btrfs_two/db", "several_block_devices", "btrfs over several block devices"),
+        ("/mnt/nvme_multipath/db", "several_block_devices", "nvme1n1 on its 2 paths"),
+    ],
+)
+def test_a_path_without_one_block_device_says_why(path: str, reason: str, words: str) -> None:
+    """A plain sentence for the operator and a constant for the label."""
+    host = CapturedHost("debian12-vm")
+    if path == "/mnt/nvme_multipath/db":
+        host.proc_root = _with_second_path_in_use(host)
+    with pytest.raises(NoData) as caught:
+        host.probe(path).read()
+    assert reason == caught.value.reason
+    assert words in caught.value.detail
+
+
+def _with_second_path_in_use(host: CapturedHost) -> str:
+    return host.proc_root
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "source"),
+    [
+        ("nfs4", "server:/export"),
+        ("fuse.sshfs", "me@server:/"),
+        ("9p", "/dev/root"),
+        ("virtiofs", "share"),
+        ("zfs", "tank/db"),
+        ("cifs", "//server/share"),
+        ("ramfs", "none"),
+    ],
+)
+def test_file_systems_without_a_disk_have_no_block_device(
+    tmp_path: Path, filesystem: str, source: str
+) -> None:
+    """All of them have an anonymous device number and a source that is no block device."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(
+        f"9 1 0:55 / /mnt rw,relatime shared:7 master:3 - {filesystem} {source} rw\n"
+    )
+    sys_root = DATA / "sysfs" / "debian12-vm"
+    with pytest.raises(NoData) as caught:
+        BlockDeviceProbe(
+            "/mnt/db", FixedClock(), str(tmp_path), str(sys_root), mount_id=lambda path: 9
+        ).read()
+    assert caught.value.reason == "no_block_device"
+    assert f"it is on a {filesystem} mounted at /mnt" in caught.value.detail
+
+
+def test_a_btrfs_on_lvm_is_found_by_its_mapper_name(tmp_path: Path) -> None:
+    """Its mount has no device number, and sysfs knows the mapper name."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(
+        "9 1 0:55 /@ /mnt rw - btrfs /dev/mapper/vg0-under--top rw,subvol=/@\n"
+    )
+    sample = BlockDeviceProbe(
+        "/mnt/db",
+        FixedClock(),
+        str(tmp_path),
+        str(DATA / "sysfs" / "debian12-vm"),
+        mount_id=lambda path: 9,
+        statvfs=lambda path: os.statvfs("/"),
+    ).read()
+    assert ("dm-1:dm vda2:partition vda:disk", "vda") == (layers_of(sample), sample.device.name)
+
+
+def test_a_missing_path_is_a_failure() -> None:
+    """A configured database that is not there."""
+    with pytest.raises(ProbeFailed) as caught:
+        BlockDeviceProbe("/nonexistent/db", SystemClock()).read()
+    assert caught.value.reason == "path_missing"
+    assert "/nonexistent/db" in caught.value.detail
+
+
+def test_a_device_that_was_removed_is_no_data(tmp_path: Path) -> None:
+    """Its file system may stay mounted."""
+    sys_root = tmp_path / "sys"
+    shutil.copytree(DATA / "sysfs" / "debian12-vm", sys_root, symlinks=True)
+    (sys_root / "dev" / "block" / "254:160").unlink()
+    shutil.rmtree(sys_root / "class" / "block")
+    host = CapturedHost("debian12-vm", sys_root)
+    for path in ("/mnt/btrfs/db", "/mnt/raid1/db"):
+        with pytest.raises(NoData) as caught:
+            host.probe(path).read()
+        assert caught.value.reason in {"block_device_gone", "no_block_device"}
+
+
+def test_a_stack_that_refers_to_itself_ends(tmp_path: Path) -> None:
+    """A damaged tree must not hold the agent."""
+    sys_root = tmp_path / "sys"
+    shutil.copytree(DATA / "sysfs" / "debian12-vm", sys_root, symlinks=True)
+    slaves = sys_root / "devices" / "virtual" / "block" / "dm-2" / "slaves"
+    (slaves / "dm-1").unlink()
+    (slaves / "dm-2").symlink_to("../../dm-2")
+    sample = CapturedHost("debian12-vm", sys_root).probe("/mnt/dm_on_dm/db").read()
+    assert ("dm-2:dm", "dm-2") == (layers_of(sample), sample.device.name)
+
+
+def test_a_mount_that_left_the_table_is_a_failure() -> None:
+    """Unmounted lazily while the database still runs."""
+    host = CapturedHost("virtio-loop")
+    host.paths["/var/lib"]["mount_id"] = 999
+    with pytest.raises(ProbeFailed) as caught:
+        host.probe("/var/lib").read()
+    assert caught.value.reason == "mount_not_found"
+
+
+def test_a_mount_id_is_not_mistaken_for_a_longer_one() -> None:
+    """7 is not 77, nor a parent id."""
+    table = b"77 7 8:1 / /a rw - ext4 /dev/a rw\n7 1 8:2 / /b rw - ext4 /dev/b rw\n"
+    mount = find_mount(table, 7)
+    assert mount is not None
+    assert mount.mount_point == "/b"
+    assert find_mount(table, 1) is None
+
+
+def test_the_kernel_names_the_mount_of_a_live_path() -> None:
+    """The id it gives for the root directory stands in our own table with that mount point."""
+    mount = find_mount(Path("/proc/self/mountinfo").read_bytes(), mount_id_of("/"))
+    assert mount is not None
+    assert mount.mount_point == "/"
+
+
+def test_escaped_names_and_optional_fields_are_understood() -> None:
+    """The kernel writes space, tab, newline and backslash in octal."""
+    mount = parse_mount(
+        b"36 35 98:0 /mnt1 /a\\040b\\011c\\134 rw,noatime master:1 shared:2 - ext3 /dev/r\\012 ro,x=1"
+    )
+    assert mount is not None
+    assert ("/a b\tc\\", "/dev/r\n", True, ("ro", "x=1")) == (
+        mount.mount_point,
+        mount.source,
+        mount.read_only,
+        mount.super_options,
+    )
+
+
+@given(st.binary(max_size=300), st.integers(min_value=0, max_value=10**9))
+def test_any_mount_table_is_parsed_or_skipped(table: bytes, mount_id: int) -> None:
+    """No input raises."""
+    parse_mount(table)
+    find_mount(table, mount_id)
+    list(mounts_of_types(table, ("cgroup",)))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "devices/virtual/block/dm-3/dev",
+                    "devices/virtual/block/dm-3/size",
+                    "devices/virtual/block/loop0/loop/backing_file",
+                    "devices/virtual/block/dm-3/queue/rotational",
+                ]
+            ),
+            st.binary(max_size=60),
+        ),
+        max_size=4,
+    )
+)
+def test_damaged_attributes_never_raise_anything_but_probe_errors(
+    changes: list[tuple[str, bytes]],
+) -> None:
+    """Whatever stands in the attributes of the stack under a loop device."""
+    sys_root = _damaged_tree()
+    try:
+        for name, data in changes:
+            (sys_root / name).write_bytes(data)
+        for path in ("/mnt/loop/db", "/mnt/lvm_two_disks/db"):
+            try:
+                CapturedHost("debian12-vm", sys_root).probe(path).read()
+            except ProbeError:
+                pass  # a named condition is a right answer
+    finally:
+        shutil.rmtree(sys_root)
+
+
+def _damaged_tree() -> Path:
+    import tempfile
+
+    root = Path(tempfile.mkdtemp()) / "sys"
+    shutil.copytree(DATA / "sysfs" / "debian12-vm", root, symlinks=True)
+    return root

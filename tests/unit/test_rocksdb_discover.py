@@ -1,0 +1,134 @@
+"""Discovery: databases open in processes of this host, and what cannot be seen."""
+
+import os
+from pathlib import Path
+
+import pytest
+import rocksdict
+
+from probes.errors import ProbeError
+from probes.rocksdb.discover import describe_database, discover_databases
+from tests.unit.test_rocksdb_fingerprint import lock_line, proc_with_locks, process
+
+
+def create(path: Path) -> Path:
+    """Make a real database that is closed again."""
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(True)
+    database = rocksdict.Rdict(str(path), options)
+    database[b"key"] = b"value"
+    database.close()
+    return path
+
+
+def paths(proc_root: Path | str) -> list[tuple[str, int | None]]:
+    return [(found.path, found.pid) for found in discover_databases(str(proc_root)).databases]
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir())
+
+
+def test_a_database_open_in_a_process_of_this_host_is_found(tmp_path: Path) -> None:
+    """Through the kernel's own files, without being told a path."""
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(True)
+    database = rocksdict.Rdict(str(tmp_path / "db"), options)
+    database[b"key"] = b"value"
+    (found,) = [
+        found for found in discover_databases().databases if found.path == str(tmp_path / "db")
+    ]
+    assert (os.getpid(), os.geteuid()) == (found.pid, found.owner_uid)
+    assert Path("/proc/self/comm").read_text().strip() == found.owner_command
+    assert size_of(tmp_path / "db") == found.size_bytes
+    assert found.rocksdb_version is not None
+    assert found == describe_database(str(tmp_path / "db"))
+    database.close()
+    assert (str(tmp_path / "db"), os.getpid()) not in paths("/proc")
+
+
+def test_a_closed_database_can_be_described(tmp_path: Path) -> None:
+    """The operator may name a database that nobody has open now."""
+    path = create(tmp_path / "db")
+    found = describe_database(str(path))
+    assert (found.pid, found.owner_command, found.owner_uid) == (None, None, None)
+    assert size_of(path) == found.size_bytes
+
+
+def test_describing_what_is_no_database_is_a_failure(tmp_path: Path) -> None:
+    """A wrong path is named, not described."""
+    with pytest.raises(ProbeError) as caught:
+        describe_database(str(tmp_path))
+    assert caught.value.reason == "not_rocksdb"
+
+
+def test_several_databases_of_one_process_are_found_once_each(tmp_path: Path) -> None:
+    """Reached under two names or held by two processes, one directory is one database."""
+    first, second = create(tmp_path / "a"), create(tmp_path / "b")
+    (tmp_path / "alias").symlink_to(first)
+    locks = lock_line(first / "LOCK", 41) + lock_line(second / "LOCK", 41)
+    proc = proc_with_locks(tmp_path / "proc", locks + lock_line(first / "LOCK", 42))
+    process(proc, 41, first / "LOCK", first / "CURRENT", second / "LOCK")
+    process(proc, 42, tmp_path / "alias" / "LOCK")
+    assert [(str(first), 41), (str(second), 41)] == paths(proc)
+
+
+def test_a_container_is_reached_through_its_root(tmp_path: Path) -> None:
+    """The container's path leads nowhere on the host, or to something else of the same name."""
+    proc = proc_with_locks(tmp_path / "proc", "")
+    root = proc / "41" / "root"
+    inside = root / "srv" / "db"
+    inside.parent.mkdir(parents=True)
+    create(inside)
+    (proc / "locks").write_text(lock_line(inside / "LOCK", 41))
+    (proc / "41" / "fd").mkdir()
+    # A real fd link shows the container's path but leads to the file; a symbolic link cannot do
+    # both, so the shown path is made to lead there from here only for the check of inodes.
+    (proc / "41" / "fd" / "7").symlink_to(inside / "LOCK")
+    assert [(str(inside), 41)] == paths(proc)
+
+
+def test_leveldb_is_not_rocksdb(tmp_path: Path) -> None:
+    """LevelDB locks a LOCK beside a CURRENT too, and every browser has some."""
+    (tmp_path / "leveldb").mkdir()
+    for name, content in (("LOCK", ""), ("CURRENT", "MANIFEST-000001\n"), ("LOG", "Recovering")):
+        (tmp_path / "leveldb" / name).write_text(content)
+    proc = proc_with_locks(tmp_path / "proc", lock_line(tmp_path / "leveldb" / "LOCK", 41))
+    process(proc, 41, tmp_path / "leveldb" / "LOCK")
+    assert paths(proc) == []
+
+
+def test_a_deleted_database_is_not_found(tmp_path: Path) -> None:
+    """The process still holds the lock of a file that has no name any more."""
+    path = create(tmp_path / "db")
+    proc = proc_with_locks(tmp_path / "proc", lock_line(path / "LOCK", 41))
+    process(proc, 41, Path(f"{path}/LOCK (deleted)"))
+    assert paths(proc) == []
+
+
+def test_processes_without_a_lock_are_not_looked_into(tmp_path: Path) -> None:
+    """The list of locks names the few processes whose open files are worth a listing."""
+    path = create(tmp_path / "db")
+    proc = proc_with_locks(tmp_path / "proc", "")
+    process(proc, 41, path / "LOCK")
+    assert paths(proc) == []
+
+
+def test_without_a_lock_list_all_processes_are_looked_into(tmp_path: Path) -> None:
+    """Some containers hide /proc/locks."""
+    path = create(tmp_path / "db")
+    process(tmp_path / "proc", 41, path / "LOCK")
+    assert [(str(path), 41)] == paths(tmp_path / "proc")
+
+
+def test_a_process_that_ended_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    """The lock was listed, its process is gone: neither found nor hidden from us."""
+    path = create(tmp_path / "db")
+    proc = proc_with_locks(tmp_path / "proc", lock_line(path / "LOCK", 41))
+    result = discover_databases(str(proc))
+    assert (result.databases, result.unreadable_owners) == ((), 0)
+
+
+def test_no_proc_at_all_finds_nothing(tmp_path: Path) -> None:
+    """Discovery never fails; it finds nothing."""
+    assert paths(tmp_path / "no-proc") == []
