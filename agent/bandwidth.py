@@ -42,7 +42,7 @@ CONFIRMING_CHANGE = 2.0
 class Capacity:
     """A device's total write rate while saturated, bytes/s.
 
-    ``source`` is "fio", "saturated traffic", "observed traffic" (a lower bound above an older
+    Its source is "fio", "saturated traffic", "observed traffic" (a lower bound above an older
     measurement) or "limit" (a cap below the measurement).
     """
 
@@ -170,4 +170,5 @@ def available_bandwidth(
             f"({compaction.value / 1048576:.0f} MiB/s) use the whole capacity "
             f"({capacity.value.bytes_per_second / 1048576:.0f} MiB/s)",
         )
-    return Known(left, f"{capacity.source} - foreign - compaction", capacity.at)
+    oldest = min(capacity.at, foreign.at, compaction.at)
+    return Known(left, f"{capacity.source} - foreign - compaction", oldest)

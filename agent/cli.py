@@ -4,8 +4,11 @@ Exit codes: 0, 1 for a failed operation, 2 for bad usage or input; ``check`` has
 that only one command needs are made by that command: the daemon stays small.
 """
 
+import io
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -87,7 +90,7 @@ def status(url: str, as_json: bool, watch: bool, interval: float) -> None:
     if watch and as_json:
         fail("--watch and --json exclude each other", 2)
     if watch:
-        raise SystemExit(watch_status(url, max(0.1, interval)))
+        raise SystemExit(watch_status(url, min(max(0.1, interval), 3600.0)))
     raise SystemExit(show_status(url, as_json=as_json))
 
 
@@ -205,10 +208,30 @@ def check_config(file: str) -> None:
     click.echo(f"{file}: ok")
 
 
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """The entry point; a broken pipe and Ctrl-C end quietly."""
+    """The entry point: errors are one line, a broken pipe and Ctrl-C end quietly."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may be no valid UTF-8; it is shown escaped instead of ending the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # So that a measurement that is told to end takes its fio and its scratch file with it; the
+    # daemon has a way of its own.
+    signal.signal(signal.SIGTERM, _end)
     try:
-        cli(prog_name="smaxd")
+        raise SystemExit(cli(prog_name="smaxd", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        raise SystemExit(2) from None
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        command = "smaxd" if context is None else context.command_path
+        what = " ".join(error.format_message().split()).rstrip(".")
+        fail(f"{what}; see '{command} --help'", 2)
+    except click.Abort:
+        raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader of our output has gone; keep Python from complaining about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

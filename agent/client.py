@@ -20,17 +20,23 @@ class NoDaemon(Exception):
 
 def fetch_status(url: str = DEFAULT_URL) -> tuple[StatusDocument, dict[str, Any]]:
     """The status document, typed and as it came."""
-    parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise NoDaemon(f"{url} is not an http:// address")
-    connection = http.client.HTTPConnection(
-        parts.hostname, parts.port or 80, timeout=TIMEOUT_SECONDS
-    )
+    try:
+        parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
+        host, port = parts.hostname, parts.port or 80
+    except ValueError as error:
+        raise NoDaemon(f"{url!r} is not an http:// address: {error}") from error
+    if parts.scheme != "http" or not host:
+        raise NoDaemon(f"{url!r} is not an http:// address")
+    try:
+        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    except http.client.InvalidURL as error:
+        raise NoDaemon(f"{url!r} is not an http:// address: {error}") from error
     try:
         connection.request("GET", parts.path.rstrip("/") + "/api/v1/status")
         response = connection.getresponse()
         body = response.read(MAX_BODY_BYTES)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # ValueError: a host name or a path that cannot be sent, or an answer without a meaning.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NoDaemon(
             f"no smaxd answers at {url}: {reason}; start it with 'smaxd run', or name its "

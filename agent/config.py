@@ -14,9 +14,13 @@ import yaml
 
 from agent.alerts.rules import AlertSettings
 from agent.config_tree import TreeDecoder
+from agent.config_yaml import load_yaml
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._/:@-]{1,200}")
 """What a configured database name may consist of: it becomes a metric label and a CLI argument."""
+
+MAX_FILE_BYTES = 1024 * 1024
+"""A configuration is a few kilobytes; a larger file is another file, or a device."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,16 +139,18 @@ def load_config(path: str) -> Config:
     """Read and check a configuration file; ConfigError lists all problems with their key paths."""
     try:
         with open(path, "rb") as file:
-            raw = file.read()
+            raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError([f"{path}: larger than {MAX_FILE_BYTES} bytes: not a configuration"])
     return parse_config(raw, path)
 
 
 def parse_config(raw: bytes, origin: str = "config") -> Config:
     """Check the text of a configuration; ConfigError lists all problems with their key paths."""
     try:
-        tree = yaml.safe_load(raw)
+        tree = load_yaml(raw)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = "" if where is None else f" line {where.line + 1}, column {where.column + 1}"
@@ -165,7 +171,7 @@ def config_from_tree(tree: object) -> Config:
 
 def config_hash(config: Config) -> str:
     """A short fingerprint of the configuration in force, the same on hosts configured alike."""
-    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()[:12]
+    return hashlib.sha256(repr(config).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def split_listen_address(address: str) -> tuple[str, int]:

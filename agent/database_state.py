@@ -46,7 +46,7 @@ class DatabaseState:
     ) -> DatabaseSnapshot:
         """Take one tick's findings into account; ``device`` carries the data directory."""
         log = findings.log
-        observed = self._put_rate.update(findings.wal, findings.manifest, log, now)
+        observed = self._put_rate.update(findings.wal, findings.manifest, log, now, wall_seconds)
         size = _record_size(findings, now)
         amplification = workload.write_amplification(log)
         self._work.add(findings.manifest)
@@ -125,9 +125,10 @@ class DatabaseState:
         write and one device to write to; else what RocksDB's own records tell.
         """
         process = findings.process
+        mean = None
         if isinstance(process, Known) and process.value.written_bytes is not None:
             self._process_writes.add(process.value.at, float(process.value.written_bytes))
-        mean = self._process_writes.mean(workload.WINDOW_SECONDS)
+            mean = self._process_writes.mean(workload.WINDOW_SECONDS)
         if mean is not None and not findings.shares_process and _on_one_device(findings):
             return Known(mean.per_second, "process", mean.at)
         if isinstance(compaction, Missing):
@@ -157,7 +158,7 @@ class DatabaseState:
             bandwidth_mib=available.value / MIB,
             runtime_minutes=None if age_seconds is None else age_seconds / 60.0,
             database_size_gb=None if stored_bytes is None else stored_bytes / BYTES_PER_GB,
-            deepest_level=workload.deepest_level(findings.manifest),
+            levels_in_use=workload.levels_in_use(findings.manifest),
             write_amplification=value_of(amplification),
             compaction_share=workload.compaction_share(findings.log),
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.config import DatabaseSettings
 from agent.findings import DatabaseFindings, PathFindings
-from agent.readings import Known, Missing
+from agent.readings import Known, Missing, printable
 from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
 from probes.blockdev import BlockDeviceProbe
@@ -53,7 +53,7 @@ class DatabaseWatch:
 
     def __init__(self, settings: DatabaseSettings, tools: WatchTools) -> None:
         self.path = settings.path
-        self.name = settings.name or settings.path
+        self.name = settings.name or printable(settings.path)
         self.configured = False
         self.missing_since: float | None = None
         self._settings = settings
@@ -86,6 +86,7 @@ class DatabaseWatch:
             self._tools.clock,
             cadence_seconds=config.tick_seconds if cadence is None else cadence,
             timeout_seconds=config.probe_timeout_seconds,
+            each_tick=cadence is None,
         )
 
     def _place(self, role: str, path: str) -> None:
@@ -213,17 +214,17 @@ class DatabaseWatch:
             # A database that is gone has no LSM, whatever its files told a tick ago.
             return absence or (why_none if slot is None else slot.answer(now))
 
-        no_owner = Missing("not_open", f"no process has {self.path} open")
+        no_owner = Missing("not_open", f"no process has {printable(self.path)} open")
         not_yet = Missing("not_yet_measured", "the database was not looked at yet")
         disabled = Missing("disabled", "the secondary is switched off in the configuration")
         return DatabaseFindings(
             name=self.name,
-            path=self.path,
+            path=printable(self.path),
             pinned_record_size_bytes=self._settings.record_size_bytes,
             incarnation=self._incarnation_count,
             shares_process=shares_process,
             paths=tuple(
-                PathFindings(role, path, slot.answer(now))
+                PathFindings(role, printable(path), slot.answer(now))
                 for role, (path, slot) in self._places.items()
             ),
             fingerprint=fingerprint,

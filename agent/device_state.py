@@ -43,7 +43,7 @@ class DeviceState:
             filesystem_free_bytes=sample.filesystem_free_bytes,
             layers=tuple(layer.name for layer in sample.layers),
             capacity=capacity,
-            capacity_ratio=self._capacity_ratio(capacity),
+            capacity_ratio=self._capacity_ratio(capacity, limit),
             write_bytes_per_second=self._of_rates(lambda rates: rates.write_bytes_per_second),
             read_bytes_per_second=self._of_rates(lambda rates: rates.read_bytes_per_second),
             write_await_seconds=self._of_rates(lambda rates: rates.write_await_seconds),
@@ -67,15 +67,27 @@ class DeviceState:
     ) -> None:
         if isinstance(diskstats, Missing):
             self._before, self._rates = None, diskstats
+            self._natural_writes.clear()
             return
         sample, before = diskstats.value, self._before
+        if before is not None and sample.at == before.at:
+            return  # the probe has not answered again: nothing new is known
         devnum = findings.sample.device.devnum
         # An interval that fio touched at either end, or ran in between, is not natural traffic.
-        fio_touched = findings.fio_active or self._fio_was_active
+        fio_touched = (
+            findings.fio_active
+            or self._fio_was_active
+            or (
+                before is not None
+                and isinstance(findings.fio, Known)
+                and findings.fio.value.at >= before.at
+            )
+        )
         self._fio_was_active = findings.fio_active
         self._before = sample
         if devnum not in sample.disks:
             self._rates = Missing("device_vanished", f"{findings.name} is not in /proc/diskstats")
+            self._natural_writes.clear()
             return
         if before is None or devnum not in before.disks:
             self._rates = _NEEDS_TWO
@@ -112,12 +124,15 @@ class DeviceState:
             caps.append(findings.configured_limit_bytes_per_second)
         return min(caps, default=None)
 
-    def _capacity_ratio(self, capacity: Known[Capacity] | Missing) -> Quantity:
+    def _capacity_ratio(self, capacity: Known[Capacity] | Missing, limit: float | None) -> Quantity:
+        """Capacity over the best known; a limit holds for both, for it is no decline."""
         if isinstance(capacity, Missing):
             return capacity
         baseline = self._estimate.baseline_bytes_per_second
         if not baseline:
             return _NEVER_MEASURED
+        if limit is not None:
+            baseline = min(baseline, limit)
         return Known(capacity.value.bytes_per_second / baseline, capacity.source, capacity.at)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from agent.config import Config
 from agent.findings import DeviceFindings
-from agent.readings import Missing
+from agent.readings import Missing, printable
 from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
 from probes.diskstats import DiskstatsProbe
@@ -64,7 +64,9 @@ class DeviceWatch:
             ),
             fio=disabled if self.fio is None else self.fio.answer(now),
             fio_active=self.fio is not None and self.fio.running,
-            scratch_directory=self.scratch_directory,
+            scratch_directory=(
+                None if self.scratch_directory is None else printable(self.scratch_directory)
+            ),
         )
 
     def _run_fio(self) -> FioSample:

@@ -14,6 +14,7 @@ from probes.diskstats import DiskstatsProbe
 from probes.pressure import PressureProbe
 from probes.rocksdb.discover import DiscoveryResult, discover_databases
 from probes.samples import BlockDeviceSample
+from probes.scratch import remove_scratch_directory
 
 FORGET_AFTER_SECONDS = 600.0
 """A discovered database whose directory has been gone for so long is not reported any more."""
@@ -57,6 +58,7 @@ class HostWatch:
             self._tools.clock,
             cadence_seconds=config.tick_seconds,
             timeout_seconds=config.probe_timeout_seconds,
+            each_tick=True,
         )
 
     def collect(self) -> Findings:
@@ -82,6 +84,16 @@ class HostWatch:
         second += [device.fio for device in self._devices.values() if device.fio is not None]
         run_due(second, clock, wait)
         return self._findings(clock.monotonic())
+
+    def close(self, wait_seconds: float) -> None:
+        """Let the programs' probes clean up after their end, and remove what is left of ours."""
+        deadline = self._tools.clock.monotonic() + wait_seconds
+        for slot in self._slots():
+            if slot.background and slot.running:
+                slot.wait(deadline - self._tools.clock.monotonic())
+        for device in self._devices.values():
+            if device.scratch_directory is not None:
+                remove_scratch_directory(device.scratch_directory)
 
     def _take_discovered(self, now: float) -> None:
         if self._discovery is None:

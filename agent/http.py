@@ -127,15 +127,20 @@ class HttpServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
+        # At once: until then another one may bind the same port, and a first scrape is refused.
+        listener.listen(MAX_CONNECTIONS)
+    except (OSError, UnicodeError) as error:  # a name too long for IDNA is a UnicodeError
+        if listener is not None:
+            listener.close()
         raise ListenError(
-            f"cannot listen on {host}:{port}: {error.strerror}; "
+            f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}; "
             "choose another address with --web.listen-address"
         ) from error
     return listener

@@ -10,8 +10,8 @@ from agent.host_watch import HostWatch
 from agent.snapshot import Snapshot
 from probes.clock import Clock
 
-FIRST_TICKS_SECONDS = (0.0, 1.0, 3.0)
-"""When the first ticks begin, so that rates exist within seconds of the start."""
+EARLY_TICKS_SECONDS = (1.0, 2.0)
+"""Distances of the next ticks after something new is watched: rates exist within seconds."""
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -61,7 +61,7 @@ class Loop:
     def run(self, after_tick: Callable[[Snapshot], None] = lambda _: None) -> None:
         """Tick until ``stop``; a tick that fails is logged and the next one runs."""
         start = self._clock.monotonic()
-        ticks = 0
+        early: list[float] = []
         while not self._stop.is_set():
             began = self._clock.monotonic()
             try:
@@ -70,17 +70,13 @@ class Loop:
                 self._log.exception("tick_failed")
             else:
                 self._published.put(snapshot, self._clock.monotonic() - began)
-                self._changes.write(snapshot)
+                if self._changes.write(snapshot):
+                    early = list(EARLY_TICKS_SECONDS)
                 after_tick(snapshot)
-            ticks += 1
-            self._stop.wait(max(0.0, self._next_at(start, ticks) - self._clock.monotonic()))
-
-    def _next_at(self, start: float, ticks: int) -> float:
-        """Early ticks at fixed moments, then a grid of whole cadences from now."""
-        if ticks < len(FIRST_TICKS_SECONDS) and FIRST_TICKS_SECONDS[ticks] < self._tick_seconds:
-            return start + FIRST_TICKS_SECONDS[ticks]
-        now = self._clock.monotonic()
-        return start + self._tick_seconds * ((now - start) // self._tick_seconds + 1)
+            now = self._clock.monotonic()
+            # A grid of whole cadences from the start: a slow tick delays none but itself.
+            until_grid = self._tick_seconds - (now - start) % self._tick_seconds
+            self._stop.wait(min(until_grid, early.pop(0)) if early else until_grid)
 
 
 class ChangeLog:
@@ -92,9 +88,9 @@ class ChangeLog:
         self._alerts: dict[tuple[str, str, str], bool] = {}
         self._databases: dict[str, int] = {}
 
-    def write(self, snapshot: Snapshot) -> None:
-        """Log the differences to the previous snapshot."""
-        self._write_databases(snapshot)
+    def write(self, snapshot: Snapshot) -> bool:
+        """Log the differences to the previous snapshot; True when a database is new or another."""
+        databases_changed = self._write_databases(snapshot)
         seen = set()
         for probe in snapshot.probes:
             key = (probe.probe, probe.target)
@@ -124,8 +120,9 @@ class ChangeLog:
                 value=alert.value,
                 summary=alert.summary,
             )
+        return databases_changed
 
-    def _write_databases(self, snapshot: Snapshot) -> None:
+    def _write_databases(self, snapshot: Snapshot) -> bool:
         now = {database.name: database.incarnations for database in snapshot.databases}
         for database in snapshot.databases:
             before = self._databases.get(database.name)
@@ -137,4 +134,6 @@ class ChangeLog:
                 )
         for gone in self._databases.keys() - now.keys():
             self._log.info("database_forgotten", db=gone)
+        changed = self._databases != now
         self._databases = now
+        return changed

@@ -1,8 +1,10 @@
 """The composition root of the daemon: wires the parts together and decides nothing."""
 
 import os
+import queue
 import signal
 import tempfile
+import threading
 from collections.abc import Mapping
 from types import FrameType
 
@@ -18,6 +20,12 @@ from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from probes.rocksdb.secondary import remove_private_leftovers
 
+LAST_TICK_SECONDS = 0.1
+"""How long a tick under way may take to end; one that hangs is left behind."""
+
+CLEAN_UP_SECONDS = 0.7
+"""How long ended programs' scratch files may take to go; the whole stop takes under 2 s."""
+
 
 def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     """Run until SIGTERM or SIGINT; ListenError when the address is taken."""
@@ -29,8 +37,9 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     published = Published()
     host, port = split_listen_address(config.web.listen_address)
     server = HttpServer(application(published, clock), host, port)
+    watch = HostWatch(WatchTools(config, clock, runner, private_parent, environ))
     loop = Loop(
-        HostWatch(WatchTools(config, clock, runner, private_parent, environ)),
+        watch,
         HostState(
             version=__version__,
             config_hash=config_hash(config),
@@ -44,20 +53,27 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
         config.tick_seconds,
     )
 
+    # A signal's handler runs between any two instructions of the main thread, so it may take no
+    # lock that this thread could hold (the log's, an Event's); SimpleQueue.put is made for that.
+    endings: queue.SimpleQueue[str] = queue.SimpleQueue()
+
     def end(number: int, _: FrameType | None) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        loop.stop()
+        endings.put(signal.Signals(number).name)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     server.start()
     log.info("started", version=__version__, address=server.address, pid=os.getpid())
-    try:
-        loop.run()
-    finally:
-        # Programs first: they write to the disk; the listener only waits for readers.
-        runner.stop()
-        server.stop()
+    # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
+    ticking = threading.Thread(target=loop.run, name="loop", daemon=True)
+    ticking.start()
+    log.info("stopping", signal=endings.get())
+    loop.stop()
+    # Programs first: they write to the disk; the listener only waits for readers.
+    runner.stop()
+    ticking.join(LAST_TICK_SECONDS)
+    watch.close(CLEAN_UP_SECONDS)
+    server.stop()
     log.info("stopped")
 
 

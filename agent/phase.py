@@ -23,7 +23,7 @@ class PhaseEvidence:
     bandwidth_mib: float
     runtime_minutes: float | None
     database_size_gb: float | None
-    deepest_level: int | None
+    levels_in_use: int | None  # below level 0
     write_amplification: float | None
     compaction_share: float | None  # compaction output / (flush + compaction output)
 
@@ -39,17 +39,17 @@ class PhaseInForce:
 
 
 def lsm_vote(
-    deepest_level: int | None, write_amplification: float | None, compaction_share: float | None
+    levels_in_use: int | None, write_amplification: float | None, compaction_share: float | None
 ) -> int | None:
     """Phase index by the LSM's own shape: an extension of ours, not of the published model.
 
-    A young tree has nothing below L1 and rewrites little; a grown one has three or more levels in
-    use and most of its writes are compaction. The median of what is known votes; thresholds are
-    those between which a leveled tree with the default multiplier of 10 gains its next level.
+    A young tree has one level below L0 and rewrites little; a grown one has three or more and
+    most of its writes are compaction. The median of what is known votes; thresholds are those
+    between which a leveled tree with the default multiplier of 10 gains its next level.
     """
     opinions = []
-    if deepest_level is not None:
-        opinions.append(0 if deepest_level <= 1 else 1 if deepest_level == 2 else 2)
+    if levels_in_use is not None:
+        opinions.append(min(2, max(0, levels_in_use - 1)))
     if write_amplification is not None:
         opinions.append(0 if write_amplification < 2.0 else 1 if write_amplification < 6.0 else 2)
     if compaction_share is not None:
@@ -71,7 +71,7 @@ def votes(evidence: PhaseEvidence) -> tuple[int, dict[str, str]]:
         cast["runtime"] = PHASES[int(runtime_vote(runtime))]
     else:
         substitute = lsm_vote(
-            evidence.deepest_level, evidence.write_amplification, evidence.compaction_share
+            evidence.levels_in_use, evidence.write_amplification, evidence.compaction_share
         )
         if substitute is not None:
             cast["lsm"] = PHASES[substitute]

@@ -38,6 +38,9 @@ class CounterWindow:
         while len(readings) > 2 and readings[1][0] <= at - self._keep_seconds:
             readings.popleft()
 
+    def __len__(self) -> int:
+        return len(self._readings)
+
     def mean(self, over_seconds: float) -> MeanRate | None:
         """Mean rate over about the last ``over_seconds``, less while younger; None before two."""
         if len(self._readings) < 2:

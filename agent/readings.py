@@ -50,6 +50,11 @@ def first_known(*ladder: Known[T] | Missing) -> Known[T] | Missing:
     return ladder[0]
 
 
+def printable(text: str) -> str:
+    """A path, or what tells of one, as labels and JSON can hold it: no valid UTF-8 is escaped."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def value_of(quantity: Known[T] | Missing) -> T | None:
     """The bare value, or None."""
     return quantity.value if isinstance(quantity, Known) else None

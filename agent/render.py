@@ -20,7 +20,23 @@ _LABEL = 12
 
 
 def status_lines(status: StatusDocument) -> Iterator[list[Style]]:
-    """The whole status, line by line."""
+    """The whole status, line by line, none wider than 80 columns."""
+    return map(_fit, _lines(status))
+
+
+def _fit(line: list[Style]) -> list[Style]:
+    """Cut at the width; what others wrote (names, errors) may hold control characters."""
+    fitted, room = [], WIDTH
+    for text, style in line:
+        shown = "".join(c if c.isprintable() else "?" for c in text)
+        if len(shown) > room:
+            shown = _cut(shown, room) if room > 3 else shown[:room]
+        fitted.append((shown, style))
+        room -= len(shown)
+    return fitted
+
+
+def _lines(status: StatusDocument) -> Iterator[list[Style]]:
     age = status.snapshot_age_seconds
     yield [
         ("smaxd ", "bold"),
@@ -195,12 +211,12 @@ def _device_lines(device: DeviceDocument) -> Iterator[list[Style]]:
         "",
         (
             f"now writing {_mib(written)} MiB/s"
-            + ("" if wait is None else f", {1000 * wait:.1f} ms a write")
-            + f", {_bytes(device.filesystem_free_bytes)} free, "
-            + f"probes wrote {_bytes(device.fio_written_bytes)}",
+            + ("" if wait is None else f", {1000 * wait:.1f} ms a write"),
             "dim",
         ),
     )
+    free, probed = _bytes(device.filesystem_free_bytes), _bytes(device.fio_written_bytes)
+    yield _line("", (f"{free} free, probes wrote {probed}", "dim"))
 
 
 def _line(label: str, *pieces: Style) -> list[Style]:
@@ -213,7 +229,7 @@ def _absence(quantity: QuantityDocument) -> Style:
 
 
 def _bar(ratio: float, width: int = 20) -> str:
-    used = min(width, max(0, round((1.0 - ratio) * width)))
+    used = round(min(1.0, max(0.0, 1.0 - ratio)) * width)  # NaN, too, stays within the frame
     return "[" + "#" * used + "-" * (width - used) + "]"
 
 

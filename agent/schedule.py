@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from agent.readings import Known, Missing
+from agent.readings import Known, Missing, printable
 from probes.clock import Clock
 from probes.errors import NoData, ProbeError
 
@@ -51,7 +51,8 @@ class Slot(Generic[T]):
 
     ``sticky`` keeps the last good value through failures until it is stale: right for a rare,
     expensive measurement, wrong for one that is repeated every tick. A tick does not wait for a
-    ``background`` probe. ``retry_seconds`` brings a failed run forward.
+    ``background`` probe. ``retry_seconds`` brings a failed run forward. An ``each_tick`` probe
+    runs whenever a tick comes, early ones included; its cadence only tells when it is stale.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Slot(Generic[T]):
         timeout_seconds: float,
         sticky: bool = False,
         background: bool = False,
+        each_tick: bool = False,
         first_after_seconds: float = 0.0,
         retry_seconds: float | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class Slot(Generic[T]):
         self._clock = clock
         self.background = background
         self._sticky = sticky
+        self._each_tick = each_tick
         self._retry_seconds = retry_seconds
         self._next_at = clock.monotonic() + first_after_seconds
         self._started_at: float | None = None
@@ -93,7 +96,7 @@ class Slot(Generic[T]):
 
     def due(self, now: float) -> bool:
         """Whether it is time for a run and none is under way."""
-        return not self.running and now >= self._next_at
+        return not self.running and (self._each_tick or now >= self._next_at)
 
     def start(self, now: float) -> None:
         """Start a run in a thread of its own."""
@@ -177,9 +180,11 @@ class Slot(Generic[T]):
         if last is None:
             return None
         if last.unexpected is not None:
-            return Missing("defect", f"{self.probe} failed unexpectedly: {last.unexpected}")
+            return Missing(
+                "defect", printable(f"{self.probe} failed unexpectedly: {last.unexpected}")
+            )
         if last.error is not None:
-            return Missing(last.error.reason, last.error.detail)
+            return Missing(last.error.reason, printable(last.error.detail))
         return None
 
 

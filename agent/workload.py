@@ -96,16 +96,18 @@ def compaction_share(log: Known[LogSample] | Missing) -> float | None:
     return log.value.compaction_output_bytes / written if written else None
 
 
-def deepest_level(manifest: Known[ManifestSample] | Missing) -> int | None:
-    """Highest level number that holds a file; 0 for a tree without any."""
+def levels_in_use(manifest: Known[ManifestSample] | Missing) -> int | None:
+    """How many levels below level 0 hold a file, in the column family with the most.
+
+    The number of the deepest level tells nothing: with dynamic level sizes, RocksDB's default
+    since 8.x, a young tree begins at the last one.
+    """
     if isinstance(manifest, Missing):
         return None
     return max(
         (
-            number
+            sum(1 for level in family.levels[1:] if level.files)
             for family in manifest.value.column_families
-            for number, level in enumerate(family.levels)
-            if level.files
         ),
         default=0,
     )

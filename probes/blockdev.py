@@ -87,6 +87,8 @@ class BlockDeviceProbe:
                     return mount
         except OSError as error:
             raise _path_error(path, error) from error
+        except ValueError as error:
+            raise ProbeFailed("path_missing", f"{path!r} cannot be a path: {error}") from error
         raise ProbeFailed(
             "mount_not_found",
             f"the mount of {path} (id {mount_id}) is not in the mounts of process {tables[-1]};"

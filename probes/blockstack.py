@@ -15,6 +15,8 @@ MAX_DEPTH = 16
 """Loops on LVM on dm-crypt on md on partitions come to about eight."""
 
 _DELETED = " (deleted)"
+_DEVNUM = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
+_SECTORS = re.compile(r"[0-9]{1,20}")
 _NVME_HEAD = re.compile(r".*/nvme-subsystem/[^/]+/nvme(\d+)n(\d+)")
 
 
@@ -110,7 +112,7 @@ class BlockStack:
     def size_bytes(self, device: BlockLayer) -> int:
         """Return the device's size; raises NoData "block_device_gone"."""
         sectors = _text(f"{self._by_name(device)}/size")
-        if not sectors.isdecimal():
+        if not _SECTORS.fullmatch(sectors):
             raise NoData("block_device_gone", f"{device.name} shows no size; it was removed")
         return int(sectors) * SECTOR_BYTES
 
@@ -127,7 +129,7 @@ class BlockStack:
         By name and not through /dev, because a container's table shows the host's names.
         """
         devnum = _text(f"{self._sys_root}/class/block/{self._kernel_name(source)}/dev")
-        return devnum or None
+        return devnum if _DEVNUM.fullmatch(devnum) else None
 
     def count_of_btrfs_devices(self, source: str) -> int:
         """Return how many devices the btrfs that includes ``source`` spans; 0 for no btrfs."""
@@ -168,7 +170,7 @@ class BlockStack:
                 kind = marked
                 break
         devnum = _text(f"{directory}/dev")
-        if not devnum:
+        if not _DEVNUM.fullmatch(devnum):
             raise NoData("block_device_gone", f"{name} shows no device number; it was removed")
         return BlockLayer(name=name.replace("!", "/"), devnum=devnum, kind=kind)
 
@@ -188,12 +190,12 @@ def _text(path: str) -> str:
     """Return a sysfs attribute; empty when it is absent, which device removal can cause anytime."""
     try:
         return os.fsdecode(read_kernel_file(path, 8192)).rstrip("\n")
-    except OSError:
+    except (OSError, ValueError):  # a NUL in a name read from elsewhere is a ValueError
         return ""
 
 
 def _names(path: str) -> list[str]:
     try:
         return sorted(os.listdir(path))
-    except OSError:
+    except (OSError, ValueError):
         return []

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from probes.clock import Clock
@@ -17,8 +17,9 @@ MAX_ANCESTORS = 256
 _LIMIT_FILE_BYTES = 256 * 1024
 _CGROUP_LINE = re.compile(rb"^\d{1,10}:([^:\n]*):([^\n]*)$", re.MULTILINE)
 _V1_LIMIT = re.compile(rb"^(\d{1,10}:\d{1,10}) (\d{1,20})$", re.MULTILINE)
-_V2_LIMIT = re.compile(rb"^(\d{1,10}:\d{1,10}) (?:[^\n]* )?wbps=(\d{1,20})(?: |$)", re.MULTILINE)
+_V2_LIMIT = re.compile(rb"^(\d{1,10}:\d{1,10}) (?:[^\n]* )?wbps=(\d{1,20})(?=\s|\Z)", re.MULTILINE)
 _V2_CPU = re.compile(rb"^(\d{1,20}) (\d{1,20})$", re.MULTILINE)
+_V1_WRITE_LIMIT_FILE = "blkio.throttle.write_bps_device"
 _DELETED = " (deleted)"
 
 
@@ -39,7 +40,7 @@ class CgroupLimitsProbe:
     def read(self) -> CgroupLimitsSample:
         """Return the tightest limits; an empty mapping and None when nothing limits the process.
 
-        Raises NoData "process_gone", "no_cgroups", "not_permitted", "cgroup_not_visible" (the
+        Raises NoData "process_gone", "not_permitted", "cgroup_not_visible" (the
         process is outside what this mount or name space shows); ProbeFailed "cgroup_unreadable".
         Sources: kernel Documentation/admin-guide/cgroup-v2.rst (io.max, cpu.max),
         cgroup-v1/blkio-controller.rst, scheduler/sched-bwc.rst.
@@ -50,13 +51,14 @@ class CgroupLimitsProbe:
         for controllers, path in self._groups():
             if not controllers:
                 for directory in self._ancestors(mounts, "cgroup2", "", path):
-                    _lower(writes, _V2_LIMIT, _content(f"{directory}/io.max"))
+                    _lower(writes, parse_limits(_content(f"{directory}/io.max"), 2))
                     cores = min(cores, _v2_cores(_content(f"{directory}/cpu.max")))
             if "blkio" in controllers:
                 # Version 1 throttles flat: a parent's limit does not bind the groups below it.
                 for directory in islice(self._ancestors(mounts, "cgroup", "blkio", path), 1):
                     _lower(
-                        writes, _V1_LIMIT, _content(f"{directory}/blkio.throttle.write_bps_device")
+                        writes,
+                        parse_limits(_content(f"{directory}/{_V1_WRITE_LIMIT_FILE}"), 1),
                     )
             if "cpu" in controllers:
                 for directory in self._ancestors(mounts, "cgroup", "cpu", path):
@@ -116,7 +118,7 @@ class CgroupLimitsProbe:
             return
         for mount in candidates:
             top = mount.root.rstrip("/")
-            if "/.." not in path and (path == top or path.startswith(f"{top}/")):
+            if ".." not in path.split("/") and (path == top or path.startswith(f"{top}/")):
                 break
         else:
             raise NoData(
@@ -134,14 +136,24 @@ def _content(path: str) -> bytes:
     """Return a limit file; empty when the controller is not enabled in this group."""
     try:
         return read_kernel_file(path, _LIMIT_FILE_BYTES)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in a damaged group path is a ValueError
         return b""
 
 
-def _lower(limits: dict[str, float], pattern: re.Pattern[bytes], text: bytes) -> None:
-    for found in pattern.finditer(text):
-        devnum = found[1].decode()
-        limits[devnum] = min(limits.get(devnum, math.inf), float(found[2]))
+def _lower(limits: dict[str, float], found: Mapping[str, float]) -> None:
+    for devnum, limit in found.items():
+        limits[devnum] = min(limits.get(devnum, math.inf), limit)
+
+
+def parse_limits(text: bytes, version: int) -> dict[str, float]:
+    """Return bytes/s by "major:minor" of io.max (2) or blkio.throttle.write_bps_device (1).
+
+    Devices without a limit ("max") and damaged lines are left out.
+    """
+    pattern = _V1_LIMIT if version == 1 else _V2_LIMIT
+    return {
+        found[1].decode(): float(found[2]) for found in pattern.finditer(text) if int(found[2]) > 0
+    }
 
 
 def _v2_cores(text: bytes) -> float:

@@ -94,7 +94,7 @@ _STEADY_DEVIATION = "10%"
 
 
 def fio_argv(mode: FioMode, limits: FioLimits, scratch_name: str) -> tuple[str, ...]:
-    """Build fio's command line; fio runs inside the scratch directory.
+    """Build fio's command line; fio runs inside the scratch directory, where the file exists.
 
     The file's name is relative because fio splits ``--filename`` at colons.
     """
@@ -115,7 +115,8 @@ def fio_argv(mode: FioMode, limits: FioLimits, scratch_name: str) -> tuple[str, 
         # file's size goes round in the file.
         f"--io_size={total_bytes}",
         f"--runtime={runtime_milliseconds}ms",
-        "--fallocate=native",
+        # The file is there in full size; see create_scratch_file.
+        "--allow_file_create=0",
         "--unlink=1",
         # A forked fio job makes a session of its own and would survive the killing of its group.
         "--thread=1",
@@ -193,7 +194,8 @@ class FioProbe:
         check_scratch_directory(self._directory, self._database_paths)
         remove_leftovers(self._directory)
         self._check_free_space()
-        name = create_scratch_file(self._directory, process_tag())
+        file_bytes = scratch_file_bytes(self._limits)
+        name = create_scratch_file(self._directory, process_tag(), file_bytes)
         try:
             before = self._device_written_bytes()
             started = self._clock.monotonic()

@@ -135,7 +135,7 @@ def _result(job: Mapping[str, object], version: str | None) -> FioResult:
         bandwidth = None if kibibytes is None else kibibytes * 1024
     if not bandwidth and written_bytes and runtime_milliseconds:
         bandwidth = written_bytes * 1000 / runtime_milliseconds
-    if not written_bytes or not bandwidth:
+    if not written_bytes or written_bytes < 1 or not bandwidth or bandwidth < 1:
         raise ProbeFailed(
             "fio_garbage", "fio's report has no written bytes or no bandwidth; try `fio --version`"
         )
@@ -147,7 +147,7 @@ def _result(job: Mapping[str, object], version: str | None) -> FioResult:
     spread_known = (
         mean is not None
         and deviation is not None
-        and mean > 0
+        and mean >= 1  # KiB/s
         and (samples is None or samples >= MINIMUM_BANDWIDTH_SAMPLES)
     )
     percentiles = _mapping(_mapping(write.get("clat_ns")).get("percentile"))

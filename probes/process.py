@@ -31,6 +31,8 @@ _DEAD_STATES = (b"Z", b"X")
 
 @dataclass(frozen=True, slots=True)
 class ThreadStat:
+    """What is used of /proc/<pid>/stat; a thread's own has the same fields. CPU in clock ticks."""
+
     name: bytes
     state: bytes
     cpu_ticks: int

@@ -4,6 +4,7 @@ The daemon may run as root beside other users' programs, so nothing here follows
 somebody else could have placed, and nothing is created except one subdirectory with mode 0700.
 """
 
+import ctypes
 import errno
 import os
 import secrets
@@ -129,19 +130,42 @@ def check_scratch_directory(directory: str, database_paths: Sequence[str]) -> No
         ) from why
 
 
-def create_scratch_file(directory: str, tag: str) -> str:
-    """Create an empty file that only we can open and nobody could foresee; return its name.
+def create_scratch_file(directory: str, tag: str, size_bytes: int) -> str:
+    """Create and preallocate a file that only we can open and nobody could foresee.
+
+    Returns its name. fio is then told not to create files, so that it neither replaces this one
+    nor brings it back after somebody has removed it. Where the file system cannot preallocate,
+    the file is sparse.
 
     Raises ProbeFailed "read_only_file_system", "scratch_not_writable", "out_of_space".
     """
     name = f"{SCRATCH_PREFIX}{tag}-{secrets.token_hex(4)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    created = False
     try:
-        os.close(os.open(os.path.join(directory, name), flags, 0o600))
+        descriptor = os.open(os.path.join(directory, name), flags, 0o600)
+        created = True
+        try:
+            _allocate(descriptor, size_bytes)
+        finally:
+            os.close(descriptor)
     except OSError as error:
+        if created:
+            remove_scratch_file(directory, name)
         failure = scratch_error(error.errno, directory, str(error.strerror))
         raise failure or ProbeFailed("scratch_not_writable", f"{directory}: {error}") from error
     return name
+
+
+def _allocate(descriptor: int, size_bytes: int) -> None:
+    # Not posix_fallocate: where the file system cannot, that writes into every single block.
+    libc = ctypes.CDLL(None, use_errno=True)
+    size = ctypes.c_long(size_bytes)  # off_t
+    if libc.fallocate(descriptor, 0, ctypes.c_long(0), size) != 0:
+        number = ctypes.get_errno()
+        if number not in {errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise OSError(number, os.strerror(number))
+        os.ftruncate(descriptor, size_bytes)
 
 
 def scratch_error(number: int | None, directory: str, message: str) -> ProbeFailed | None:

@@ -34,7 +34,13 @@ class AlertState:
     @property
     def key(self) -> tuple[str, str, str]:
         """What identifies the alert across ticks."""
-        return (self.alert, self.database, self.device)
+        return _key(self.alert, self.database, self.device)
+
+
+def _key(alert: str, database: str, device: str) -> tuple[str, str, str]:
+    # A database's device is a label only: were it part of the key, an alert that began while the
+    # device was unknown would never be observed again, and so never end.
+    return (alert, database, "" if database else device)
 
 
 def advance(
@@ -53,12 +59,12 @@ def advance(
     after: dict[tuple[str, str, str], AlertState] = {}
     for observation in observations:
         rule = settings[observation.alert]
-        key = (observation.alert, observation.database, observation.device)
+        key = _key(observation.alert, observation.database, observation.device)
         if rule.enabled:
             after[key] = _step(rule, before.get(key), observation, now, wall_seconds)
     for key, state in before.items():
         if key not in after and state.active and settings[state.alert].enabled:
-            after[key] = _unseen(state)
+            after[key] = _unseen(state, state.device)
     return tuple(after[key] for key in sorted(after))
 
 
@@ -82,9 +88,10 @@ def _step(
             data_missing=False,
             summary="",
         )
+    device = observation.device or state.device
     value = observation.value
     if value is None:
-        return _unseen(state)
+        return _unseen(state, device)
     beyond = value <= rule.threshold if observation.worse_is_lower else value >= rule.threshold
     back = value >= rule.clear if observation.worse_is_lower else value <= rule.clear
     active, since, pending_since = state.active, state.since_wall_seconds, state.pending_since
@@ -100,7 +107,7 @@ def _step(
         alert=state.alert,
         severity=state.severity,
         database=state.database,
-        device=state.device,
+        device=device,
         active=active,
         pending_since=pending_since,
         since_wall_seconds=since,
@@ -110,13 +117,13 @@ def _step(
     )
 
 
-def _unseen(state: AlertState) -> AlertState:
+def _unseen(state: AlertState, device: str) -> AlertState:
     """Without data an active alert stays; a pending one starts over, for nothing is known."""
     return AlertState(
         alert=state.alert,
         severity=state.severity,
         database=state.database,
-        device=state.device,
+        device=device,
         active=state.active,
         pending_since=None,
         since_wall_seconds=state.since_wall_seconds,

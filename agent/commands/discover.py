@@ -1,5 +1,6 @@
 """``smaxd discover``: the databases that run on this host."""
 
+import json
 import os
 
 import click
@@ -13,7 +14,8 @@ def print_databases(write_config: str | None, *, as_json: bool) -> int:
     """Print what was found, or write a configuration that names it; 1 when nothing was found."""
     found = discover_databases()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        # json, not msgspec: it escapes what is no valid UTF-8, such as a path.
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
         _print_table(found)
     if found.unreadable_owners:

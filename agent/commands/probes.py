@@ -1,5 +1,6 @@
 """``smaxd probe``: one measurement, no daemon."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from probes.rocksdb.manifest import ManifestProbe
 from probes.rocksdb.options import OptionsProbe
 from probes.rocksdb.secondary import SecondaryProbe
 from probes.rocksdb.wal import WalProbe
-from probes.scratch import choose_scratch_directory
+from probes.scratch import choose_scratch_directory, remove_scratch_directory
 
 MIB = 1048576.0
 
@@ -70,15 +71,18 @@ def print_fio(path: str, mode: str, *, as_json: bool) -> int:
         device = None  # fio measures the path all the same, only the others' writes are unknown
     try:
         directory = choose_scratch_directory(path, path, (), ())
-        sample = FioProbe(
-            directory,
-            clock,
-            runner,
-            kind,
-            DEFAULT_LIMITS[kind],
-            device_devnum=device,
-            diskstats=DiskstatsProbe(clock).read,
-        ).read()
+        try:
+            sample = FioProbe(
+                directory,
+                clock,
+                runner,
+                kind,
+                DEFAULT_LIMITS[kind],
+                device_devnum=device,
+                diskstats=DiskstatsProbe(clock).read,
+            ).read()
+        finally:
+            remove_scratch_directory(directory)
     except ProbeError as error:
         return _failed(error)
     if as_json:
@@ -193,7 +197,8 @@ def _without_events(answer: object) -> Any:  # noqa: ANN401 - builtins of any sa
 
 
 def _print_json(value: object) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    # json, not msgspec: it escapes what is no valid UTF-8, such as a path.
+    click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 def _short(value: object) -> str:

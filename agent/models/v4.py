@@ -86,6 +86,14 @@ def check_optional(name: str, value: float | None) -> None:
         raise InvalidInput(f"{name} is {value:g}; it must be 0 or more and finite")
 
 
+def checked_optional_array(name: str, value: npt.ArrayLike | None) -> Number:
+    """As a number or an array, NaN where unknown; InvalidInput for a negative or infinite one."""
+    numbers = as_numbers(value)
+    if np.any(numbers < 0.0) or np.any(numbers == float("inf")):
+        raise InvalidInput(f"{name} must be 0 or more and finite, or NaN where it is unknown")
+    return numbers
+
+
 def bandwidth_warnings(bandwidth_mib: float) -> tuple[str, ...]:
     """A sentence when the bandwidth is beyond what the published model holds plausible."""
     if bandwidth_mib > MAX_PLAUSIBLE_BANDWIDTH_MIB:
@@ -103,13 +111,13 @@ def resolve_phase(
     database_size_gb: float | None,
 ) -> int:
     """Index of the given phase, or of the one the votes give."""
+    check_optional("runtime in minutes", runtime_minutes)
+    check_optional("database size in GB", database_size_gb)
     if phase is not None:
         try:
             return phase_index(phase)
         except ValueError as error:
             raise InvalidInput(str(error)) from None
-    check_optional("runtime in minutes", runtime_minutes)
-    check_optional("database size in GB", database_size_gb)
     return int(
         phase_by_votes(
             bandwidth_mib,
@@ -155,7 +163,8 @@ def predict_arrays(
     """Predictions for arrays that broadcast to the shape of ``bandwidth_mib``.
 
     ``phase`` holds indices into PHASES (votes decide when None); NaN marks an unknown runtime or
-    size. InvalidInput when any bandwidth or record size is not positive and finite.
+    size. InvalidInput when any bandwidth or record size is not positive and finite, or a known
+    runtime or size is negative or infinite.
     """
     bandwidth, sizes = checked_arrays(bandwidth_mib, record_size_bytes)
     phases = resolve_phases(bandwidth, phase, runtime_minutes, database_size_gb)
@@ -190,10 +199,10 @@ def resolve_phases(
     database_size_gb: npt.ArrayLike | None,
 ) -> npt.NDArray[np.integer[Any]]:
     """The given phase indices, checked, or those of the votes; the shape of ``bandwidth``."""
+    runtime = checked_optional_array("runtime in minutes", runtime_minutes)
+    size = checked_optional_array("database size in GB", database_size_gb)
     if phase is None:
-        phases = phase_by_votes(
-            bandwidth, as_numbers(runtime_minutes), as_numbers(database_size_gb)
-        )
+        phases = phase_by_votes(bandwidth, runtime, size)
     else:
         phases = np.asarray(phase)
         if not np.issubdtype(phases.dtype, np.integer):

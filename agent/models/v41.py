@@ -118,8 +118,6 @@ def predict(
     """One prediction; InvalidInput as for V4, and for amplifications that are not numbers."""
     v4.check_bandwidth(bandwidth_mib)
     v4.check_record_size(record_size_bytes)
-    v4.check_optional("runtime in minutes", runtime_minutes)
-    v4.check_optional("database size in GB", database_size_gb)
     v4.check_optional("write amplification", write_amplification)
     v4.check_optional("read amplification", read_amplification)
     index = v4.resolve_phase(bandwidth_mib, phase, runtime_minutes, database_size_gb)
@@ -162,8 +160,8 @@ def predict_arrays(
         phases,
         as_numbers(runtime_minutes),
         as_numbers(database_size_gb),
-        as_numbers(write_amplification),
-        as_numbers(read_amplification),
+        v4.checked_optional_array("write amplification", write_amplification),
+        v4.checked_optional_array("read amplification", read_amplification),
     )
     return v4.PredictionArrays(
         puts_per_second=v4.put_rate(bandwidth, phases, sizes) * correction,

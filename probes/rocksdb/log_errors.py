@@ -24,10 +24,10 @@ import re
 from probes.rocksdb.log_lines import message_text
 
 ERROR_MARKS = (
-    b"ErrorHandler: ",
-    b"Background IO error ",
+    b"] ErrorHandler: ",
+    b"] Background IO error",
     b"Waiting after background ",
-    b"Successfully resumed DB",
+    b"Successfully resumed",
 )
 
 _NO_SPACE = "No space left on device"
@@ -97,6 +97,7 @@ class BackgroundErrorTracker:
             self._set(self._cause or text, at_micros)
 
     def _waiting(self, status: str, at_micros: int, *, compaction: bool) -> None:
+        status = status.partition("Accumulated background error counts")[0].rstrip(", ")
         if compaction:
             if _NO_SPACE in status:
                 self._explain_away()

@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-EVENT_MARK = b"EVENT_LOG_v1 "
+EVENT_MARK = b"EVENT_LOG_v1"
 _NAME_WINDOW_BYTES = 120
 """The event's name comes after its time and job, and at most a column family's name."""
 

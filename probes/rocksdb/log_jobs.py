@@ -41,6 +41,7 @@ class _OpenJob:
     flushes: deque[_OpenFlush] = field(default_factory=deque)
     started: Event | None = None
     input_level: int | None = None
+    failed: bool = False
 
 
 class JobTable:
@@ -57,10 +58,12 @@ class JobTable:
         self.recent_flushes: deque[FlushEvent] = deque(maxlen=MAX_RECENT_EVENTS)
         self.recent_compactions: deque[CompactionEvent] = deque(maxlen=MAX_RECENT_EVENTS)
         self._open: dict[int, _OpenJob] = {}
+        self._failed_compactions: set[str] = set()
 
     def restart(self) -> None:
         """The database was closed or opened: what ran is gone, and job ids begin again."""
         self._open.clear()
+        self._failed_compactions.clear()
 
     def forget_before(self, wall_seconds: float) -> None:
         """Drop recent events older than this."""
@@ -72,6 +75,17 @@ class JobTable:
     def announced(self, number: int, column_family: str) -> None:
         """A text line names the column family that the job's next event belongs to."""
         self._job(number).column_family = column_family
+
+    def flush_failed(self, number: int) -> None:
+        """The flush that this job finishes next has failed: its memtable is flushed again later."""
+        job = self._open.get(number)
+        if job is not None:
+            job.failed = True
+
+    def compaction_failed(self, column_family: str) -> None:
+        """The compaction that this column family finishes next has failed."""
+        if len(self._failed_compactions) < MAX_PARTS:
+            self._failed_compactions.add(column_family)
 
     def compaction_started(self, event: Event, input_level: int | None) -> None:
         """Remember the input until the end."""
@@ -107,8 +121,9 @@ class JobTable:
                 part.output_bytes += (event.file_size or 0) + (event.total_blob_bytes or 0)
                 part.column_family = job.column_family
 
-    def finished(self, event: Event) -> str | None:
-        """flush_finished or compaction_finished; the column family if it is known."""
+    def finished(self, event: Event) -> tuple[str | None, bool]:
+        """flush_finished or compaction_finished: the column family if it is known, and whether
+        a new version of its LSM was installed (not after a failure)."""
         if event.event == "flush_finished":
             return self._flush_finished(event)
         return self._compaction_finished(event)
@@ -122,16 +137,19 @@ class JobTable:
             job = self._open[key] = _OpenJob()
         return job
 
-    def _flush_finished(self, event: Event) -> str | None:
+    def _flush_finished(self, event: Event) -> tuple[str | None, bool]:
         number = -1 if event.job is None else event.job
         job = self._open.get(number)
         if job is None or not job.flushes:
             # Its beginning is before what was read, or was lost: nothing of it can be counted.
             self._open.pop(number, None)
-            return job.column_family if job else None
+            return (job.column_family, not job.failed) if job else (None, True)
         flush = job.flushes.popleft()
+        failed, job.failed = job.failed, False
         if not job.flushes:
             del self._open[number]
+        if failed:
+            return flush.column_family, False
         self.flushes += 1
         if flush.entries is not None:
             self.puts = (self.puts or 0) + flush.entries
@@ -151,9 +169,9 @@ class JobTable:
                 duration_seconds=micros / 1e6 if micros >= 0 else None,
             )
         )
-        return flush.column_family
+        return flush.column_family, True
 
-    def _compaction_finished(self, event: Event) -> str | None:
+    def _compaction_finished(self, event: Event) -> tuple[str | None, bool]:
         number = -1 if event.job is None else event.job
         job = self._open.pop(number, None) or _OpenJob()
         family = event.cf_name if event.cf_name is not None else job.column_family
@@ -180,4 +198,7 @@ class JobTable:
                 reason=job.started.compaction_reason if job.started else None,
             )
         )
-        return family
+        if family in self._failed_compactions:
+            self._failed_compactions.discard(family)
+            return family, False
+        return family, True

@@ -32,6 +32,11 @@ _STALL = re.compile(
 _JOB = re.compile(rb"\[(?P<cf>.*)\] \[JOB (?P<job>\d+)\] (?:Compacting|Flushing memtable)")
 _MOVE = re.compile(rb"\[(?P<cf>.*)\] (?:Moving |(?P<moved>Moved #\d+ files to level-))")
 _LEVELS = re.compile(rb" files\[((?:\d+ ?){1,64})\]")
+_FLUSHED = re.compile(
+    rb"\[.*\] \[JOB (?P<job>\d+)\] Level-0 flush table #\d+: \d+ bytes (?P<ok>OK)?"
+)
+_FLUSH_ERROR = re.compile(rb"\[JOB (?P<job>\d+)\] Waiting after background flush error")
+_COMPACTED = re.compile(rb"\[(?P<cf>.*)\] compacted to: .*\) (?P<status>[^()]*), records in: ")
 _FAMILY = re.compile(rb"[Cc]olumn family \[(?P<cf>.*)\] \(ID (?P<id>\d+)\)")
 
 
@@ -228,6 +233,26 @@ def parse_move(line: bytes) -> MoveLine | None:
         done=done,
         level_files=tuple(int(count[:18]) for count in levels[1].split()) if levels else None,
     )
+
+
+def parse_failed_flush(line: bytes) -> int | None:
+    """The job of a flush whose result line says anything but OK.
+
+    Its flush_finished event follows all the same, and does not tell.
+    """
+    text = _message(line)
+    found = _FLUSH_ERROR.match(text) or _FLUSHED.match(text)
+    if found is None or found.groupdict().get("ok"):
+        return None
+    return int(found["job"][:18])
+
+
+def parse_failed_compaction(line: bytes) -> str | None:
+    """The column family of a compaction whose summary line says anything but OK."""
+    found = _COMPACTED.match(_message(line))
+    if found is None or found["status"].startswith(b"OK"):
+        return None
+    return text_name(found["cf"])
 
 
 def parse_family(line: bytes) -> tuple[int, str] | None:

@@ -3,7 +3,7 @@
 Pure: takes lines, knows no files and no clock.
 """
 
-from probes.rocksdb import log_events, log_lines
+from probes.rocksdb import log_events, log_lines, log_marks
 from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
 from probes.rocksdb.log_events import EVENT_MARK, Event
 from probes.rocksdb.log_jobs import JobTable
@@ -15,32 +15,10 @@ MAX_DUMP_LINES = 200_000
 _MAX_LINES_WITHOUT_TIME = 4096
 _QUARTER_HOUR_MICROS = 900_000_000
 _MAX_OFFSET_MICROS = 15 * 3_600_000_000
-_VERSION_MARK = b"RocksDB version: "
-_OPENING_MARK = b"Recovering from manifest file"
-_CLOSED_MARK = b"Shutdown complete"
-_FAMILY_MARK = b"olumn family ["
-_DROPPED_MARK = b"Dropped column family with id "
-_JOB_MARKS = (b"] Compacting ", b"] Flushing memtable")
-_MOVE_MARK = b"] Mov"
-_DUMPING_MARK = b"- DUMPING STATS -"
-MAX_GLUED_LINES = 8
-"""Lines glued to a cut one (a full disk loses newlines too) that are looked at."""
-
 _COMMONEST_EVENT = "table_file_creation"
 
-_TEXT_MARKS = (
-    log_lines.STALL_MARK,
-    *ERROR_MARKS,
-    *_JOB_MARKS,
-    _MOVE_MARK,
-    _VERSION_MARK,
-    _OPENING_MARK,
-    _CLOSED_MARK,
-    _FAMILY_MARK,
-    _DROPPED_MARK,
-    _DUMPING_MARK,
-    DUMP_MARK,
-)
+MAX_GLUED_LINES = 8
+"""Lines glued to a cut one (a full disk loses newlines too) that are looked at."""
 
 
 class LogState:
@@ -72,9 +50,9 @@ class LogState:
         For a LOG of which the middle may be left out.
         """
         for line in block.splitlines():
-            if _VERSION_MARK in line:
+            if log_marks.VERSION_MARK in line:
                 self._header(line)
-            elif _OPENING_MARK in line:
+            elif log_marks.OPENING_MARK in line:
                 self._opened(line, fresh=False)
             elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
                 event = log_events.decode_event(line, mark)[0]
@@ -89,25 +67,20 @@ class LogState:
         """
         if not block:
             return
+        if not block.endswith(b"\n"):
+            block += b"\n"
         done = self._dump_lines(block, 0) if self._dump is not None else 0
-        hits = [(at, EVENT_MARK) for at in _find_all(block, EVENT_MARK)]
-        for mark in _TEXT_MARKS:
-            hits += [(at, mark) for at in _find_all(block, mark)]
-        hits.sort()
         start = end = -1
-        is_event = False
-        for at, mark in hits:
+        for hit in log_marks.find_marks(block):
+            at = hit >> log_marks.KIND_BITS
             if at < done:
                 continue
             if at >= end:
                 start = block.rfind(b"\n", 0, at) + 1
                 end = block.find(b"\n", at)
-                is_event = False
-            elif is_event:
-                continue  # what an event quotes is not a message
             line = block[start:end]
+            mark = log_marks.MARKS[hit & log_marks.KIND_MASK]
             if mark == EVENT_MARK:
-                is_event = True
                 if log_events.is_interesting(line, at - start):
                     self._event_line(line, at - start)
             elif mark == DUMP_MARK:
@@ -186,35 +159,44 @@ class LogState:
     def _text_line(self, line: bytes, mark: bytes) -> None:
         if mark == log_lines.STALL_MARK:
             self._stall_line(line)
-        elif mark in _JOB_MARKS:
+        elif mark in log_marks.JOB_MARKS:
             if (job := log_lines.parse_job(line)) is not None:
                 self._jobs.announced(*job)
-        elif mark == _MOVE_MARK:
+        elif mark == log_marks.MOVE_MARK:
             if (move := log_lines.parse_move(line)) is not None:
                 tell = self._stalls.moved if move.done else self._stalls.moving
                 tell(move.column_family, move.local_micros - self._offset)
                 if move.level_files is not None:
                     self._note_levels(move.column_family, move.level_files)
+        elif mark == log_marks.FLUSHED_MARK:
+            self._flush_result(line)
+        elif mark == log_marks.COMPACTED_MARK:
+            if (name := log_lines.parse_failed_compaction(line)) is not None:
+                self._jobs.compaction_failed(name)
         elif mark in ERROR_MARKS:
             self._error.feed(line, self._at(line))
-        elif mark == _VERSION_MARK:
+            self._flush_result(line)
+        elif mark == log_marks.VERSION_MARK:
             self._header(line)
-        elif mark == _OPENING_MARK:
+        elif mark == log_marks.OPENING_MARK:
             self._opened(line, fresh=True)
-        elif mark == _CLOSED_MARK:
+        elif mark == log_marks.CLOSED_MARK:
             self._closed(self._at(line))
-        elif mark == _FAMILY_MARK:
+        elif mark in log_marks.FAMILY_MARKS:
             family_id = log_lines.parse_family(line)
             if family_id is not None and len(self._families) < MAX_COLUMN_FAMILIES:
                 self._families[family_id[0]] = family_id[1]
-        elif mark == _DROPPED_MARK:
+        elif mark == log_marks.DROPPED_MARK:
             number = line.rpartition(b" ")[2].strip()
-            name = self._families.pop(int(number[:18]), None) if number.isdigit() else None
-            if name is not None:
-                self._stalls.column_family_dropped(name, self._at(line))
-                self._level_files.pop(name, None)
-        elif mark == _DUMPING_MARK:
+            if number.isdigit() and (gone := self._families.pop(int(number[:18]), None)):
+                self._stalls.column_family_dropped(gone, self._at(line))
+                self._level_files.pop(gone, None)
+        elif mark == log_marks.DUMPING_MARK:
             self._dumping_micros = self._at(line)
+
+    def _flush_result(self, line: bytes) -> None:
+        if (job := log_lines.parse_failed_flush(line)) is not None:
+            self._jobs.flush_failed(job)
 
     def _stall_line(self, line: bytes) -> None:
         stall = log_lines.parse_stall(line)
@@ -232,7 +214,7 @@ class LogState:
 
     def _header(self, line: bytes) -> None:
         self._header_local = log_lines.line_micros(line)
-        version = line.partition(_VERSION_MARK)[2].strip()[:32]
+        version = line.partition(log_marks.VERSION_MARK)[2].strip()[:32]
         if version:
             self._version = log_lines.text_name(version)
 
@@ -292,7 +274,7 @@ class LogState:
             line = glued
             mark = line.find(EVENT_MARK, 0, 200)
             if mark < 0:
-                for text in _TEXT_MARKS:
+                for text in log_marks.TEXT_MARKS:
                     if text in line:
                         self._text_line(line, text)
                 return
@@ -303,7 +285,9 @@ class LogState:
         if event.event == "compaction_started":
             self._jobs.compaction_started(event, log_events.input_level(line, mark))
         elif event.event in ("flush_finished", "compaction_finished"):
-            self._version_changed(self._jobs.finished(event), event, line)
+            family, installed = self._jobs.finished(event)
+            if installed:
+                self._version_changed(family, event, line)
         else:
             self._jobs.progressed(event)
 
@@ -364,15 +348,6 @@ class LogState:
             has_events=self._has_events,
             damaged_lines=self.damaged_lines + split_damage,
         )
-
-
-def _find_all(block: bytes, mark: bytes) -> list[int]:
-    found: list[int] = []
-    at = block.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = block.find(mark, at + len(mark))
-    return found
 
 
 def _seconds(micros: int | None) -> float | None:

@@ -15,6 +15,12 @@ MAX_OPTIONS_BYTES = 16 * 1024 * 1024
 LISTING_SETTLE_SECONDS = 0.1
 """A directory changed less than this before it was listed may change again without a new mtime."""
 
+LARGE_DIRECTORY_ENTRIES = 2000
+RELIST_SECONDS = 60.0
+"""A directory of so many table files changes with every flush and costs milliseconds to list, while
+OPTIONS files change when the database is opened or SetOptions is called: such a directory is listed
+at most once a minute while the file known is still there."""
+
 _OPTIONS_NAME = re.compile(r"OPTIONS-([0-9]{1,20})")
 _SECTION = re.compile(r'\[\s*([^"\]]*?)\s*(?:"(.*)")?\s*\]', re.DOTALL)
 _UNESCAPED = {"n": "\n", "r": "\r"}
@@ -48,6 +54,7 @@ class OptionsProbe:
         self._directory = database_path
         self._clock = clock
         self._listed_mtime_ns: int | None = None
+        self._relist_at = 0.0
         self._newest: str | None = None
         self._parsed_version: tuple[str, int, int, int] | None = None
         self._parsed: OptionsSample | None = None
@@ -81,14 +88,18 @@ class OptionsProbe:
 
     def _newest_name(self, *, use_cache: bool) -> str:
         mtime_ns = os.stat(self._directory).st_mtime_ns
-        if not use_cache or self._listed_mtime_ns != mtime_ns:
+        now = self._clock.monotonic()
+        if not use_cache or (self._listed_mtime_ns != mtime_ns and now >= self._relist_at):
             settled_at = self._clock.wall() - LISTING_SETTLE_SECONDS
             found = []
-            for name in os.listdir(self._directory):
+            names = os.listdir(self._directory)
+            for name in names:
                 match = _OPTIONS_NAME.fullmatch(name) if name.startswith("OPTIONS-") else None
                 if match:
                     found.append((int(match[1]), name))
             self._newest = max(found)[1] if found else None
+            large = found and len(names) >= LARGE_DIRECTORY_ENTRIES
+            self._relist_at = now + RELIST_SECONDS if large else now
             self._listed_mtime_ns = mtime_ns if mtime_ns < settled_at * 1e9 else None
         if self._newest is None:
             raise NoData("no_options", f"no OPTIONS file in {self._directory}")
@@ -200,18 +211,12 @@ def _unescaped(text: str) -> str:
 
 
 def _directory(value: str | None, database_path: str) -> str | None:
-    """Return a directory option as we can reach it, None when it is unset or the database's own.
-
-    A database in a container is watched through /proc/<pid>/root, while its options hold the
-    paths as the container sees them.
-    """
+    """Return a directory option as the owner sees it, None when it is unset or the database's."""
     if not value:
         return None
     path = _unescaped(value)
-    through = _CONTAINER_ROOT.match(database_path)
-    if through and path.startswith("/"):
-        path = through[0] + path
-    return None if os.path.normpath(path) == os.path.normpath(database_path) else path
+    reached = _as_reached(path, database_path)
+    return None if os.path.normpath(reached) == os.path.normpath(database_path) else path
 
 
 def _other_directory(path: str | None, database_path: str) -> str | None:
@@ -219,9 +224,16 @@ def _other_directory(path: str | None, database_path: str) -> str | None:
     if path is None:
         return None
     try:
-        return None if os.path.samefile(path, database_path) else path
+        same = os.path.samefile(_as_reached(path, database_path), database_path)
     except (OSError, ValueError):
         return path  # not there or not reachable: whoever reads it will say so
+    return None if same else path
+
+
+def _as_reached(path: str, database_path: str) -> str:
+    """Return the owner's path as seen from here, for a container watched through its root."""
+    through = _CONTAINER_ROOT.match(database_path)
+    return through[0] + path if through and path.startswith("/") else path
 
 
 def _integer(values: Mapping[str, str], key: str) -> int | None:

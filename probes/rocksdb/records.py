@@ -132,7 +132,8 @@ def read_records(
             if BLOCK_BYTES - end >= HEADER_BYTES:
                 if any(block[end:]):
                     raise DamagedRecord(block_start + base + end)
-                return  # preallocated zeros: the live end of the file
+                if BLOCK_BYTES - end >= RECYCLABLE_HEADER_BYTES:
+                    return  # preallocated zeros: the live end of the file
         if len(chunk) < BLOCK_BYTES * CHUNK_BLOCKS:
             return
         block_start += len(chunk)

@@ -116,7 +116,9 @@ class FlushEvent:
     column_family: str | None
     entries: int | None
     deletes: int | None
-    user_bytes: int | None  # total_data_size: memtable bytes, about 11 more per entry than key+value
+    user_bytes: (
+        int | None
+    )  # total_data_size: memtable bytes, about 11 more per entry than key+value
     output_bytes: int
     duration_seconds: float | None
 

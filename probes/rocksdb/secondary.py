@@ -1,7 +1,9 @@
 """Asks a rocksdict secondary instance, in a short-lived child process, for what only it can tell.
 
-The recipe that keeps the primary untouched is in ``secondary_child``. The child replays the live
-write-ahead logs into memory, so its time and memory grow with those; they are looked at first.
+The recipe that keeps the primary untouched is in ``secondary_child``. A child that replays the live
+write-ahead logs into memory needs time and memory in proportion to those, so they are looked at
+first. Pending compaction bytes and files do not depend on them: without the replay a reading costs
+the same small time whatever the write rate.
 """
 
 import json
@@ -55,6 +57,10 @@ _MEMORY_WORDS = (
     b"failed to map",
     b"terminate called without an active exception",  # a thread's stack could not be had
 )
+_WAL_HEADER_BYTES = 7
+_RECYCLABLE_TYPES = frozenset({5, 6, 7, 8, 11, 131})
+"""The last byte of a record's header is its type (db/log_format.h)."""
+
 _MAX_MESSAGE_CHARACTERS = 300
 _MAX_NAMES = 10_000
 
@@ -63,8 +69,9 @@ class SecondaryProbe:
     """Reads one database.
 
     ``private_parent`` is a directory of ours, in no database, where each reading makes and removes
-    a private directory; ``wal_dir`` None means the database's own directory. The limits are for
-    the child; see the defaults.
+    a private directory; ``wal_dir`` None means the database's own directory. Without ``replay_wal``
+    the answer is as of the last flush: ``latest_sequence`` is the MANIFEST's and
+    ``estimated_keys`` lacks the memtables. The limits are for the child; see the defaults.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class SecondaryProbe:
         private_parent: str,
         *,
         wal_dir: str | None = None,
+        replay_wal: bool = True,
         max_live_wal_bytes: int = DEFAULT_MAX_LIVE_WAL_BYTES,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
@@ -84,6 +92,7 @@ class SecondaryProbe:
         self._runner = runner
         self._private_parent = os.path.abspath(private_parent)
         self._wal_dir = os.path.abspath(os.path.join(database_path, wal_dir or ""))
+        self._replay_wal = replay_wal
         self._max_live_wal_bytes = max_live_wal_bytes
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
@@ -92,7 +101,7 @@ class SecondaryProbe:
     def read(self) -> SecondarySample:
         """Start the child and wait for its answer.
 
-        Raises NoData "live_wal_too_large", "database_missing", "not_permitted",
+        Raises NoData "live_wal_too_large", "wal_recycled", "database_missing", "not_permitted",
         "rocksdict_missing"; ProbeFailed "unknown_comparator", "unknown_column_family",
         "memory_limit", "corruption", "timeout", "stopped", "killed", "crashed",
         "secondary_garbage", "secondary_failed", "private_directory_invalid".
@@ -100,7 +109,8 @@ class SecondaryProbe:
         With tables newer than this RocksDB the answer has no files and no pending bytes at all:
         compare ``level_files`` with the MANIFEST's.
         """
-        self._check_live_wal()
+        if self._replay_wal:
+            self._check_live_wal()
         database = enclosing_database(self._private_parent, [self._database_path, self._wal_dir])
         if database is not None:
             raise ProbeFailed(
@@ -126,7 +136,8 @@ class SecondaryProbe:
                     "-P",  # keeps the working directory out of the module path
                     _CHILD,
                     self._database_path,
-                    self._wal_dir,
+                    # An empty one has nothing to replay.
+                    self._wal_dir if self._replay_wal else private,
                     private,
                     repr(self._timeout_seconds),
                     str(self._memory_limit_bytes),
@@ -142,6 +153,7 @@ class SecondaryProbe:
 
     def _check_live_wal(self) -> None:
         live_wal_bytes = 0
+        recycled = False
         try:
             with os.scandir(self._wal_dir) as entries:
                 for entry in entries:
@@ -149,6 +161,7 @@ class SecondaryProbe:
                     if dot and suffix == "log" and stem.isdigit():
                         try:
                             live_wal_bytes += entry.stat().st_size
+                            recycled = recycled or _is_recyclable(entry.path)
                         except FileNotFoundError:
                             continue  # deleted meanwhile: it was not live
         except FileNotFoundError as error:
@@ -158,6 +171,12 @@ class SecondaryProbe:
                 "not_permitted",
                 f"{self._wal_dir}: {error.strerror}; give the agent's user read access",
             ) from error
+        if recycled:
+            raise NoData(
+                "wal_recycled",
+                f"{self._wal_dir} has recycled write-ahead logs, in which a secondary of RocksDB "
+                "9.8 may loop without end; they are not replayed",
+            )
         if live_wal_bytes > self._max_live_wal_bytes:
             mib = 1024 * 1024
             raise NoData(
@@ -243,6 +262,13 @@ def remove_private_leftovers(private_parent: str) -> int:
             shutil.rmtree(path, ignore_errors=True)  # does not follow the links inside
             removed += 1
     return removed
+
+
+def _is_recyclable(wal_path: str) -> bool:
+    """Tell whether a write-ahead log is written with log numbers in its records."""
+    with open(wal_path, "rb") as file:
+        header = file.read(_WAL_HEADER_BYTES)
+    return len(header) == _WAL_HEADER_BYTES and header[-1] in _RECYCLABLE_TYPES
 
 
 def _counts(values: Mapping[str, object]) -> dict[str, int]:

@@ -41,12 +41,14 @@ def main() -> None:
         "options": OptionsProbe(database, clock),
         "fingerprint": FingerprintProbe(database, clock),
     }
-    secondary = SecondaryProbe(database, clock, ProcessGroupRunner(), state)
-    outcomes: dict[str, Counter[str]] = {name: Counter() for name in [*every_tick, "secondary"]}
+    runner = ProcessGroupRunner()
+    seldom: dict[str, Probe] = {
+        "secondary": SecondaryProbe(database, clock, runner, state),
+        "secondary_without_wal": SecondaryProbe(database, clock, runner, state, replay_wal=False),
+    }
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in [*every_tick, *seldom]}
     for tick in range(ticks):
-        due: dict[str, Probe] = dict(every_tick)
-        if tick % secondary_every == 0:
-            due["secondary"] = secondary
+        due = every_tick | seldom if tick % secondary_every == 0 else every_tick
         for name, probe in due.items():
             try:
                 probe.read()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.diskstats import DiskRates, DiskstatsProbe, disk_rates, parse_diskstats_line
@@ -58,7 +58,7 @@ def test_every_field_of_a_seventeen_counter_line_lands_where_the_kernel_document
         flush_milliseconds=47,
     )
     assert expected == counters()
-    assert (10881600 * 512, 3788778 * 512) == (counters().written_bytes, counters().read_bytes)
+    assert (counters().written_bytes, counters().read_bytes) == (10881600 * 512, 3788778 * 512)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,9 @@ def test_a_damaged_line_costs_only_its_own_device(tmp_path: Path) -> None:
     other = VDA.replace(b"254       0 vda", b"254 16 vdb")
     (tmp_path / "diskstats").write_bytes(VDA + b"\n 254 1 vda1 \xff\0 x\n" + other + b"\n")
     sample = DiskstatsProbe(FixedClock(), str(tmp_path)).read()
-    assert {"254:0": "vda", "254:16": "vdb"} == {
-        devnum: disk.name for devnum, disk in sample.disks.items()
+    assert {devnum: disk.name for devnum, disk in sample.disks.items()} == {
+        "254:0": "vda",
+        "254:16": "vdb",
     }
     assert sample.at == 1234.5
 
@@ -173,11 +174,11 @@ def test_an_idle_device_has_zero_rates_and_no_await() -> None:
     """A mean over no requests does not exist; it is not zero."""
     rates = disk_rates(counters(), counters(), 10.0)
     assert rates is not None
-    assert (0.0, None, None) == (
+    assert (
         rates.write_bytes_per_second,
         rates.write_await_seconds,
         rates.read_await_seconds,
-    )
+    ) == (0.0, None, None)
 
 
 @pytest.mark.parametrize(
@@ -219,12 +220,14 @@ def test_busy_ratio_does_not_pass_one() -> None:
     assert rates.busy_ratio == 1.0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_line_is_parsed_or_skipped(line: bytes) -> None:
     """No input raises."""
     parse_diskstats_line(line)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(min_value=0, max_value=2**64), min_size=11, max_size=20),
     st.integers(min_value=0, max_value=4095),

@@ -82,6 +82,7 @@ def test_every_mode_writes_direct_bounded_and_named_as_told(mode: FioMode) -> No
         f"--io_size={64 * MIB}",
         "--runtime=2500ms",
         "--thread=1",
+        "--allow_file_create=0",
         "--unlink=1",
         "--eta=never",
         "--output-format=json",

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.errors import NoData, ProbeError, ProbeFailed
@@ -49,12 +49,12 @@ def test_percentages_become_ratios_and_microseconds_become_seconds(tmp_path: Pat
 def test_a_kernel_without_the_full_line_of_cpu_leaves_it_unknown(tmp_path: Path) -> None:
     """Linux before 5.13 has "some" only for cpu."""
     sample = probe_of(tmp_path, CAPTURED.splitlines(keepends=True)[0], "cpu").read()
-    assert (4.048108, None, None, None) == (
+    assert (
         sample.some_total_seconds,
         sample.full_avg10_ratio,
         sample.full_avg60_ratio,
         sample.full_total_seconds,
-    )
+    ) == (4.048108, None, None, None)
 
 
 def test_an_absent_file_is_no_data(tmp_path: Path) -> None:
@@ -94,6 +94,7 @@ def test_a_damaged_file_is_a_failure(tmp_path: Path, text: bytes) -> None:
     assert caught.value.reason == "pressure_unreadable"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=200).map(lambda t: b"some avg10=" + t.encode()))
 def test_any_text_is_parsed_or_refused(text: bytes) -> None:
     """No input raises, and every ratio lies in 0..1."""
@@ -101,6 +102,7 @@ def test_any_text_is_parsed_or_refused(text: bytes) -> None:
     assert sample is None or 0.0 <= sample.some_avg10_ratio <= 1.0
 
 
+@settings(deadline=None)
 @given(percent=st.integers(min_value=0, max_value=10000), total=st.integers(0, 2**64 - 1))
 def test_written_lines_read_back(percent: int, total: int) -> None:
     """What the kernel would print for these values is what is understood."""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.clock import SystemClock
@@ -27,7 +27,9 @@ class FixedClock:
         return 0.0
 
 
-def stat_line(name: str, ticks: int, *, start: int = 500, state: str = "S", threads: int = 9) -> str:
+def stat_line(
+    name: str, ticks: int, *, start: int = 500, state: str = "S", threads: int = 9
+) -> str:
     """Return a line as the kernel prints it: ``ticks`` of user time, 100 resident pages."""
     fields = [state, *["0"] * 49]
     fields[11], fields[17], fields[19], fields[21] = str(ticks), str(threads), str(start), "100"
@@ -58,14 +60,14 @@ def test_cpu_is_split_by_rocksdbs_thread_names(tmp_path: Path) -> None:
     }
     write_process(tmp_path, 2000, threads)
     sample = ProcessProbe(77, FixedClock(), str(tmp_path)).read()
-    assert (2000 * TICK, 357 * TICK, 20 * TICK, 1623 * TICK) == pytest.approx(
+    assert pytest.approx(
         (
             sample.cpu_seconds,
             sample.compaction_cpu_seconds,
             sample.flush_cpu_seconds,
             sample.foreground_cpu_seconds,
         )
-    )
+    ) == (2000 * TICK, 357 * TICK, 20 * TICK, 1623 * TICK)
     assert (500, 100 * os.sysconf("SC_PAGE_SIZE"), 42.0) == (
         sample.start_ticks,
         sample.resident_bytes,
@@ -111,7 +113,7 @@ def test_a_recycled_pid_starts_from_nothing(tmp_path: Path) -> None:
     write_process(tmp_path, 10, {90: ("db", 10)})
     (tmp_path / "77" / "stat").write_text(stat_line("other", 10, start=999))
     sample = probe.read()
-    assert (999, 0.0) == (sample.start_ticks, sample.compaction_cpu_seconds)
+    assert (sample.start_ticks, sample.compaction_cpu_seconds) == (999, 0.0)
 
 
 def test_a_process_that_ended_is_no_data(tmp_path: Path) -> None:
@@ -138,14 +140,14 @@ def test_what_may_not_be_read_is_unknown_and_the_rest_is_there(tmp_path: Path) -
     (tmp_path / "77").mkdir()
     (tmp_path / "77" / "stat").write_text(stat_line("db", 10))
     sample = ProcessProbe(77, FixedClock(), str(tmp_path)).read()
-    assert (10 * TICK, None, None, None, None, None) == (
+    assert (
         sample.cpu_seconds,
         sample.compaction_cpu_seconds,
         sample.flush_cpu_seconds,
         sample.foreground_cpu_seconds,
         sample.written_bytes,
         sample.read_bytes,
-    )
+    ) == (10 * TICK, None, None, None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "77", "77 (db", "77 (db) S 1 2", stat_line("db", 1)[:40]])
@@ -247,6 +249,7 @@ def read_calls() -> int:
     return int(text.split("syscr:")[1].split()[0])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_stat_is_parsed_or_refused(text: bytes) -> None:
     """No input raises."""

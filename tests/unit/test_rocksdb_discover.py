@@ -1,6 +1,7 @@
 """Discovery: databases open in processes of this host, and what cannot be seen."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,12 @@ import rocksdict
 
 from probes.errors import ProbeError
 from probes.rocksdb.discover import describe_database, discover_databases
-from tests.unit.test_rocksdb_fingerprint import lock_line, proc_with_locks, process
+from tests.unit.test_rocksdb_fingerprint import (
+    lock_line,
+    proc_with_locks,
+    process,
+    unprivileged,
+)
 
 
 def create(path: Path) -> Path:
@@ -73,21 +79,6 @@ def test_several_databases_of_one_process_are_found_once_each(tmp_path: Path) ->
     assert [(str(first), 41), (str(second), 41)] == paths(proc)
 
 
-def test_a_container_is_reached_through_its_root(tmp_path: Path) -> None:
-    """The container's path leads nowhere on the host, or to something else of the same name."""
-    proc = proc_with_locks(tmp_path / "proc", "")
-    root = proc / "41" / "root"
-    inside = root / "srv" / "db"
-    inside.parent.mkdir(parents=True)
-    create(inside)
-    (proc / "locks").write_text(lock_line(inside / "LOCK", 41))
-    (proc / "41" / "fd").mkdir()
-    # A real fd link shows the container's path but leads to the file; a symbolic link cannot do
-    # both, so the shown path is made to lead there from here only for the check of inodes.
-    (proc / "41" / "fd" / "7").symlink_to(inside / "LOCK")
-    assert [(str(inside), 41)] == paths(proc)
-
-
 def test_leveldb_is_not_rocksdb(tmp_path: Path) -> None:
     """LevelDB locks a LOCK beside a CURRENT too, and every browser has some."""
     (tmp_path / "leveldb").mkdir()
@@ -127,6 +118,20 @@ def test_a_process_that_ended_meanwhile_is_passed_over(tmp_path: Path) -> None:
     proc = proc_with_locks(tmp_path / "proc", lock_line(path / "LOCK", 41))
     result = discover_databases(str(proc))
     assert (result.databases, result.unreadable_owners) == ((), 0)
+
+
+def test_lock_holders_that_hide_their_files_are_counted(tmp_path: Path) -> None:
+    """Another user's open files need privileges: the operator is told that there may be more."""
+    path = create(tmp_path / "db")
+    with tempfile.TemporaryDirectory() as directory:  # unlike tmp_path, others may go through it
+        proc = proc_with_locks(Path(directory) / "proc", lock_line(path / "LOCK", 41))
+        process(proc, 41, path / "LOCK")
+        Path(directory).chmod(0o755)
+        (proc / "41" / "fd").chmod(0)
+        with unprivileged():
+            result = discover_databases(str(proc))
+        (proc / "41" / "fd").chmod(0o755)
+    assert (result.databases, result.unreadable_owners) == ((), 1)
 
 
 def test_no_proc_at_all_finds_nothing(tmp_path: Path) -> None:

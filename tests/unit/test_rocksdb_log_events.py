@@ -28,14 +28,14 @@ def test_an_event_gives_its_fields() -> None:
     """The normal case."""
     event, damaged, glued = decode_event(CREATION, CREATION.index(EVENT_MARK))
     assert event is not None
-    assert ("table_file_creation", 13, "default", 516639, False, b"") == (
+    assert (
         event.event,
         event.job,
         event.cf_name,
         event.file_size,
         damaged,
         glued,
-    )
+    ) == ("table_file_creation", 13, "default", 516639, False, b"")
 
 
 @pytest.mark.parametrize("name", [b'we[i]rd \xc3\xbc "q', b"back\\slash", b"caf\xe9", b"a, b: {"])
@@ -57,7 +57,7 @@ def test_a_cut_event_keeps_what_stands_before_the_cut(length: int) -> None:
     line = CREATION[:length]
     event, damaged, _ = decode_event(line, line.index(EVENT_MARK))
     assert event is not None
-    assert (516639, 13, True) == (event.file_size, event.job, damaged)
+    assert (event.file_size, event.job, damaged) == (516639, 13, True)
 
 
 def test_a_cut_number_is_not_taken_for_a_whole_one() -> None:
@@ -65,7 +65,7 @@ def test_a_cut_number_is_not_taken_for_a_whole_one() -> None:
     line = CREATION[: CREATION.index(b"39, " + b'"file_checksum"')]
     event, damaged, _ = decode_event(line, line.index(EVENT_MARK))
     assert event is not None
-    assert (None, True) == (event.file_size, damaged)
+    assert (event.file_size, damaged) == (None, True)
 
 
 def test_a_line_glued_to_a_cut_event_is_handed_back() -> None:
@@ -73,22 +73,22 @@ def test_a_line_glued_to_a_cut_event_is_handed_back() -> None:
     line = CREATION[:300] + FINISHED
     event, damaged, glued = decode_event(line, line.index(EVENT_MARK))
     assert event is not None
-    assert (True, FINISHED) == (damaged, glued)
+    assert (damaged, glued) == (True, FINISHED)
 
 
 def test_the_input_level_is_the_first_level_listed() -> None:
     """compaction_started has one field for each level."""
     line = b'EVENT_LOG_v1 {"job": 1, "files_L4": [1049], "files_L5": [981], "score": 1.0}'
-    assert (4, None) == (input_level(line, 0), input_level(CREATION, 0))
+    assert (input_level(line, 0), input_level(CREATION, 0)) == (4, None)
 
 
 def test_deletions_are_not_worth_decoding() -> None:
     """They are the commonest event and carry nothing."""
     deletion = CREATION.replace(b'"table_file_creation"', b'"table_file_deletion"')
-    assert (True, False) == (
+    assert (
         is_interesting(CREATION, CREATION.index(EVENT_MARK)),
         is_interesting(deletion, deletion.index(EVENT_MARK)),
-    )
+    ) == (True, False)
 
 
 @given(st.integers(0, len(FINISHED)), st.integers(0, len(FINISHED)), st.binary(max_size=40))

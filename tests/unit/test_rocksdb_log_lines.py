@@ -40,26 +40,26 @@ def test_a_stop_line_of_a_family_with_brackets_quotes_and_umlauts_is_read() -> N
     """The family is everything up to the last bracket before the text."""
     stall = log_lines.parse_stall(STOPPING_ODD_FAMILY)
     assert stall is not None
-    assert ('we[i]rd ü "q', "stopped", "memtables", None) == (
+    assert (
         stall.column_family,
         stall.state,
         stall.cause,
         stall.delayed_write_rate,
-    )
+    ) == ('we[i]rd ü "q', "stopped", "memtables", None)
 
 
 def test_a_stop_line_with_a_hexadecimal_thread_id_is_read() -> None:
     """Thread ids are hexadecimal up to 6.26."""
     stall = log_lines.parse_stall(STOPPING_PENDING_5_18)
     assert stall is not None
-    assert ("stopped", "pending_compaction_bytes") == (stall.state, stall.cause)
+    assert (stall.state, stall.cause) == ("stopped", "pending_compaction_bytes")
 
 
 def test_a_family_name_that_is_not_utf8_keeps_its_bytes_visible() -> None:
     """Two such families must stay two."""
     stall = log_lines.parse_stall(STALLING.replace(b"[default]", b"[caf\xe9]"))
     assert stall is not None
-    assert "caf\\xe9" == stall.column_family
+    assert stall.column_family == "caf\\xe9"
 
 
 @pytest.mark.parametrize("cut", [20, 60, 90, 110, 130, len(STALLING) - 8])
@@ -72,21 +72,21 @@ def test_tikv_lines_are_read_with_their_milliseconds() -> None:
     """TiKV's logger writes its own prefix."""
     stall = log_lines.parse_stall(TIKV)
     assert stall is not None
-    assert ("default", "delayed", 13421772.0) == (
+    assert (
         stall.column_family,
         stall.state,
         stall.delayed_write_rate,
-    )
-    assert 145_000 == stall.local_micros % 1_000_000
+    ) == ("default", "delayed", 13421772.0)
+    assert stall.local_micros % 1_000_000 == 145_000
     assert log_lines.is_coarse(TIKV)
 
 
 def test_the_original_time_of_a_buffered_line_counts_as_its_making() -> None:
     """Lines of the log buffer are written later than they were made."""
-    assert (1795229242971028, 1795229242970964) == (
+    assert (
         log_lines.line_micros(BUFFERED),
         log_lines.made_micros(BUFFERED),
-    )
+    ) == (1795229242971028, 1795229242970964)
 
 
 @pytest.mark.parametrize(
@@ -140,26 +140,26 @@ def test_a_trivial_moves_last_line_tells_the_levels() -> None:
         b"bytes OK: files[0 5 4 0] max score 0.59"
     )
     assert move is not None
-    assert ("wide", True, (0, 5, 4, 0)) == (move.column_family, move.done, move.level_files)
+    assert (move.column_family, move.done, move.level_files) == ("wide", True, (0, 5, 4, 0))
 
 
 def test_a_partial_line_is_held_back_until_its_newline() -> None:
     """A writer may be in the middle of a line."""
     splitter = LineSplitter()
-    assert [b"", b"", b"one\n", b"two\n", b"thr\n"] == [
+    assert [
         splitter.split(b"on"),
         splitter.split(b""),
         splitter.split(b"e\ntw"),
         splitter.split(b"o\nthr"),
         splitter.finish(),
-    ]
+    ] == [b"", b"", b"one\n", b"two\n", b"thr\n"]
 
 
 def test_nul_bytes_are_removed_and_their_lines_counted() -> None:
     """A crash leaves blocks of NUL; the text after them is whole."""
     splitter = LineSplitter()
-    assert b"one\ntwo\n" == splitter.split(b"one\n\0\0\0\0two\n")
-    assert 1 == splitter.damaged
+    assert splitter.split(b"one\n\0\0\0\0two\n") == b"one\ntwo\n"
+    assert splitter.damaged == 1
 
 
 @pytest.mark.parametrize("pieces", [1, 7])
@@ -169,8 +169,8 @@ def test_a_line_beyond_the_limit_is_dropped_and_the_next_one_read(pieces: int) -
     step = len(text) // pieces + 1
     splitter = LineSplitter()
     blocks = [splitter.split(text[at : at + step]) for at in range(0, len(text), step)]
-    assert b"before\nafter\n" == b"".join(blocks)
-    assert 1 == splitter.damaged
+    assert b"".join(blocks) == b"before\nafter\n"
+    assert splitter.damaged == 1
 
 
 @given(st.lists(st.binary(max_size=60), max_size=12))

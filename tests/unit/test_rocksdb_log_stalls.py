@@ -19,8 +19,8 @@ def test_a_stall_lasts_until_a_version_change_without_a_warning() -> None:
     """There is no line that says "resumed"."""
     tracker = delayed_since(10)
     tracker.version_changed("default", 14 * SECOND)
-    assert () == tracker.conditions()
-    assert {"delayed": 4.0, "stopped": 0.0} == tracker.seconds(99 * SECOND)
+    assert tracker.conditions() == ()
+    assert tracker.seconds(99 * SECOND) == {"delayed": 4.0, "stopped": 0.0}
 
 
 def test_a_warning_made_after_the_finished_event_keeps_the_stall_on() -> None:
@@ -29,25 +29,25 @@ def test_a_warning_made_after_the_finished_event_keeps_the_stall_on() -> None:
     tracker.warned("default", "delayed", "l0_files", 7e6, 14 * SECOND + 11)
     tracker.version_changed("default", 14 * SECOND)
     (condition,) = tracker.conditions()
-    assert ("delayed", 10.0, 7e6) == (
+    assert (
         condition.state,
         condition.since_wall_seconds,
         condition.delayed_write_rate,
-    )
+    ) == ("delayed", 10.0, 7e6)
 
 
 def test_a_warning_in_the_same_microsecond_keeps_the_stall_on() -> None:
     """Clocks tick coarser than the code runs."""
     tracker = delayed_since(10)
     tracker.version_changed("default", 10 * SECOND)
-    assert 1 == len(tracker.conditions())
+    assert len(tracker.conditions()) == 1
 
 
 def test_another_familys_version_change_ends_nothing() -> None:
     """Each family has its own condition."""
     tracker = delayed_since(10)
     tracker.version_changed("other", 14 * SECOND)
-    assert 1 == len(tracker.conditions())
+    assert len(tracker.conditions()) == 1
 
 
 def test_a_trivial_move_ends_a_stall_it_is_not_followed_by_a_warning_of() -> None:
@@ -55,7 +55,7 @@ def test_a_trivial_move_ends_a_stall_it_is_not_followed_by_a_warning_of() -> Non
     tracker = delayed_since(10)
     tracker.moving("default", 12 * SECOND)
     tracker.moved("default", 13 * SECOND)
-    assert {"delayed": 3.0, "stopped": 0.0} == tracker.seconds(99 * SECOND)
+    assert tracker.seconds(99 * SECOND) == {"delayed": 3.0, "stopped": 0.0}
 
 
 def test_a_warning_during_a_trivial_move_keeps_the_stall_on() -> None:
@@ -64,7 +64,7 @@ def test_a_warning_during_a_trivial_move_keeps_the_stall_on() -> None:
     tracker.warned("default", "delayed", "l0_files", 7e6, 13 * SECOND - 5)
     tracker.moving("default", 12 * SECOND)
     tracker.moved("default", 13 * SECOND)
-    assert 1 == len(tracker.conditions())
+    assert len(tracker.conditions()) == 1
 
 
 def test_stopped_wins_over_delayed_of_another_family() -> None:
@@ -73,8 +73,8 @@ def test_stopped_wins_over_delayed_of_another_family() -> None:
     tracker.warned("b", "stopped", "memtables", None, 12 * SECOND)
     tracker.version_changed("b", 15 * SECOND)
     tracker.version_changed("a", 20 * SECOND)
-    assert {"delayed": 7.0, "stopped": 3.0} == tracker.seconds(99 * SECOND)
-    assert {"delayed": 1, "stopped": 1} == tracker.entered()
+    assert tracker.seconds(99 * SECOND) == {"delayed": 7.0, "stopped": 3.0}
+    assert tracker.entered() == {"delayed": 1, "stopped": 1}
 
 
 def test_repeated_warnings_are_one_stall() -> None:
@@ -82,21 +82,21 @@ def test_repeated_warnings_are_one_stall() -> None:
     tracker = delayed_since(10)
     for at in range(11, 20):
         tracker.warned("default", "delayed", "memtables", 1e6, at * SECOND)
-    assert {"delayed": 1, "stopped": 0} == tracker.entered()
-    assert ("memtables", 10.0) == (
+    assert tracker.entered() == {"delayed": 1, "stopped": 0}
+    assert (
         tracker.conditions()[0].cause,
         tracker.conditions()[0].since_wall_seconds,
-    )
+    ) == ("memtables", 10.0)
 
 
 def test_an_unfinished_stall_is_counted_up_to_now() -> None:
     """A database that hangs logs nothing."""
-    assert {"delayed": 30.0, "stopped": 0.0} == delayed_since(10).seconds(40 * SECOND)
+    assert delayed_since(10).seconds(40 * SECOND) == {"delayed": 30.0, "stopped": 0.0}
 
 
 def test_a_clock_behind_the_log_gives_no_negative_seconds() -> None:
     """Wall clocks jump."""
-    assert {"delayed": 0.0, "stopped": 0.0} == delayed_since(10).seconds(4 * SECOND)
+    assert delayed_since(10).seconds(4 * SECOND) == {"delayed": 0.0, "stopped": 0.0}
 
 
 def test_the_reported_seconds_never_go_back_when_the_end_is_learnt_late() -> None:
@@ -104,7 +104,7 @@ def test_the_reported_seconds_never_go_back_when_the_end_is_learnt_late() -> Non
     tracker = delayed_since(10)
     tracker.seconds(20 * SECOND)
     tracker.version_changed("default", 19 * SECOND)
-    assert 10.0 == tracker.seconds(21 * SECOND)["delayed"]
+    assert tracker.seconds(21 * SECOND)["delayed"] == 10.0
 
 
 @pytest.mark.parametrize("ending", ["closed", "dropped"])
@@ -115,7 +115,7 @@ def test_closing_the_database_or_dropping_the_family_ends_its_stall(ending: str)
         tracker.database_closed(15 * SECOND)
     else:
         tracker.column_family_dropped("default", 15 * SECOND)
-    assert ((), 5.0) == (tracker.conditions(), tracker.seconds(99 * SECOND)["delayed"])
+    assert (tracker.conditions(), tracker.seconds(99 * SECOND)["delayed"]) == ((), 5.0)
 
 
 _FAMILIES = st.sampled_from(["a", "b"])

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from probes.clock import SystemClock
 from probes.errors import ProbeError
-from probes.rocksdb.options import OptionsProbe, parse_options
+from probes.rocksdb.options import (
+    LARGE_DIRECTORY_ENTRIES,
+    RELIST_SECONDS,
+    OptionsProbe,
+    parse_options,
+)
 from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
 
 CAPTURED = sorted(Path(__file__).parent.parent.glob("data/rocksdb/*/OPTIONS-*"))
@@ -94,7 +99,9 @@ def test_the_options_files_of_other_versions_are_understood(path: Path) -> None:
     sample = read(path.parent)
     assert path.name == sample.file_name
     # Older versions than 5.7 had separate numbers of flush and compaction threads.
-    assert (sample.max_background_jobs is not None) == (b"max_background_jobs=" in path.read_bytes())
+    assert (sample.max_background_jobs is not None) == (
+        b"max_background_jobs=" in path.read_bytes()
+    )
     for family in sample.column_families:
         assert None not in (
             family.write_buffer_bytes,
@@ -156,6 +163,34 @@ def test_a_name_retired_since_the_listing_is_looked_up_again(tmp_path: Path) -> 
     assert probe.read().max_background_jobs == 8
 
 
+class HandClock:
+    """A clock that tests move by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+def test_a_large_directory_is_listed_once_a_minute(tmp_path: Path) -> None:
+    """Every flush changes it; a listing at every tick would cost more than all other probes."""
+    for number in range(LARGE_DIRECTORY_ENTRIES):
+        (tmp_path / f"{number:06d}.sst").touch()
+    write_options(tmp_path, 7, 2)
+    clock = HandClock()
+    probe = OptionsProbe(str(tmp_path), clock)
+    probe.read()
+    write_options(tmp_path, 9, 8)
+    clock.now += RELIST_SECONDS - 1
+    assert probe.read().max_background_jobs == 2
+    clock.now += 1
+    assert probe.read().max_background_jobs == 8
+
+
 def test_an_unchanged_file_is_not_parsed_again_but_verified_now(tmp_path: Path) -> None:
     """The values are as of this reading: the file was checked to be the same."""
     write_options(tmp_path, 7, 2)
@@ -191,10 +226,10 @@ def test_the_databases_own_directory_is_none(value: str) -> None:
     assert parsed(content, "/proc/41/root/var/lib/db").wal_dir is None
 
 
-def test_directories_of_a_container_are_given_as_we_reach_them() -> None:
-    """The owner wrote its own view of the paths; ours goes through its root."""
+def test_other_directories_of_a_container_are_given_as_written() -> None:
+    """The owner wrote its own view of the paths; who opens them goes through its root."""
     sample = parsed("[DBOptions]\n  wal_dir=/wal\n", "/proc/41/root/var/lib/db")
-    assert sample.wal_dir == "/proc/41/root/wal"
+    assert sample.wal_dir == "/wal"
 
 
 def test_the_databases_own_directory_under_another_name_is_none(tmp_path: Path) -> None:

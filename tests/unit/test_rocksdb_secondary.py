@@ -30,6 +30,10 @@ ANSWER: Mapping[str, object] = {
 }
 
 
+CAPTURED = Path(__file__).parents[1] / "data" / "rocksdb"
+VERSIONS = ["v6.17.3", "v6.29.5", "v7.4.4", "v8.8.1", "v9.8.4", "v10.7.5", "v11.8.1", "multi_cf"]
+
+
 class ScriptedRunner:
     """Answers as told instead of starting a child, and keeps what it was asked."""
 
@@ -162,6 +166,37 @@ def test_large_logs_are_not_replayed(database: Path, state: Path) -> None:
         SecondaryProbe(str(database), clock, runner, str(state), max_live_wal_bytes=999).read()
     assert caught.value.reason == "live_wal_too_large"
     assert runner.argv == ()
+
+
+def test_recycled_logs_are_not_replayed(database: Path, state: Path) -> None:
+    """RocksDB 9.8 may loop in them until it is killed; without the replay there is an answer."""
+    header = bytes([0, 0, 0, 0, 10, 0, 5])  # crc, length, type 5: full record with a log number
+    (database / "000004.log").write_bytes(header + b"x" * 1000)
+    with pytest.raises(NoData) as caught:
+        scripted(database, state, json.dumps(ANSWER).encode())
+    assert caught.value.reason == "wal_recycled"
+    runner = ScriptedRunner(json.dumps(ANSWER).encode())
+    clock = SystemClock()
+    SecondaryProbe(str(database), clock, runner, str(state), replay_wal=False).read()
+    assert runner.argv[4].startswith(str(state))
+
+
+def test_without_replay_the_answer_is_as_of_the_last_flush(tmp_path: Path, state: Path) -> None:
+    """2000 keys flushed, and written once more into the log."""
+    path = tmp_path / "real"
+    make_database(path, 2000)
+    probe = SecondaryProbe(
+        str(path),
+        SystemClock(),
+        ProcessGroupRunner(),
+        str(state),
+        replay_wal=False,
+        max_live_wal_bytes=0,
+    )
+    sample = probe.read()
+    assert sample.latest_sequence == 2000
+    assert sample.estimated_keys["default"] == 2000
+    assert sum(sample.level_files["default"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -401,6 +436,31 @@ def test_a_real_database_of_rocksdict_in_its_own_mode_is_read(tmp_path: Path, st
     assert sample.latest_sequence == 501
     assert set(sample.level_files) == {"default", "second"}
     assert contents(path) == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_logs_of_every_version_are_replayed_to_the_end(version: str, state: Path) -> None:
+    """The captured databases have no tables, so only the sequence number can be right."""
+    path = CAPTURED / version
+    truth = json.loads((path / "truth.json").read_text())
+    probe = SecondaryProbe(str(path), SystemClock(), ProcessGroupRunner(), str(state))
+    sample = probe.read()
+    assert sample.latest_sequence == truth["latest_sequence_number"]
+    assert set(sample.level_files) == {name for name in truth["levels"] if name != "?"}
+    assert sum(map(sum, sample.level_files.values())) == 0
+
+
+def test_a_real_recycled_log_is_recognised(state: Path) -> None:
+    """On this one RocksDB 9.8 does not come back."""
+    path = CAPTURED / "wal_recycled_v11.8.1"
+    probe = SecondaryProbe(str(path), SystemClock(), ProcessGroupRunner(), str(state))
+    with pytest.raises(NoData) as caught:
+        probe.read()
+    assert caught.value.reason == "wal_recycled"
+    without = SecondaryProbe(
+        str(path), SystemClock(), ProcessGroupRunner(), str(state), replay_wal=False
+    )
+    assert without.read().latest_sequence > 0
 
 
 def test_a_directory_that_is_no_database_is_named(tmp_path: Path, state: Path) -> None:

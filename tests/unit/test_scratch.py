@@ -211,7 +211,7 @@ def test_only_scratch_files_of_dead_runs_are_removed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         stat_fields = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()
         alive = f"smaxd-scratch-{other.pid}-{stat_fields[19]}-00000000"
-        own = create_scratch_file(str(tmp_path), process_tag())
+        own = create_scratch_file(str(tmp_path), process_tag(), 1)
         strangers = ["data", "smaxd-scratch-0", "smaxd-scratch-1-2", "smaxd-scratch--1-2-3"]
         for name in [alive, *strangers, "smaxd-scratch-1-1-abc", "smaxd-scratch-999999999-5-x"]:
             (tmp_path / name).touch()
@@ -228,10 +228,18 @@ def test_leftovers_of_a_missing_directory_are_none(tmp_path: Path) -> None:
 
 def test_scratch_files_are_private_and_never_share_a_name(tmp_path: Path) -> None:
     """Nobody can prepare a link under a name that cannot be foreseen."""
-    names = {create_scratch_file(str(tmp_path), process_tag()) for _ in range(20)}
+    names = {create_scratch_file(str(tmp_path), process_tag(), 4096) for _ in range(20)}
     assert len(names) == 20
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names}
     assert modes == {0o600}
+    assert {(tmp_path / name).stat().st_size for name in names} == {4096}
+
+
+def test_a_file_that_cannot_be_allocated_is_not_left_behind(tmp_path: Path) -> None:
+    """More than any file system has."""
+    with pytest.raises(ProbeFailed):
+        create_scratch_file(str(tmp_path), "1-1", 2**62)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_name_that_exists_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +248,7 @@ def test_a_name_that_exists_is_not_opened(tmp_path: Path, monkeypatch: pytest.Mo
     victim = tmp_path / "victim"
     (tmp_path / "smaxd-scratch-1-1-same").symlink_to(victim)
     with pytest.raises(ProbeFailed) as caught:
-        create_scratch_file(str(tmp_path), "1-1")
+        create_scratch_file(str(tmp_path), "1-1", 1)
     assert caught.value.reason == "scratch_not_writable"
     assert not victim.exists()
 
@@ -255,7 +263,7 @@ def test_the_check_before_use_raises_only_probe_errors(tmp_path: Path) -> None:
 def test_at_the_end_only_our_own_empty_directory_is_removed(tmp_path: Path, database: Path) -> None:
     """An operator's directory stays, and one still in use, too."""
     chosen = choose(database, None, tmp_path)
-    create_scratch_file(chosen, "1-1")
+    create_scratch_file(chosen, "1-1", 1)
     remove_scratch_directory(chosen)
     assert os.path.isdir(chosen)
     remove_leftovers(chosen)

@@ -1,0 +1,58 @@
+"""Finding a database's LOG."""
+
+from pathlib import Path
+
+import pytest
+
+from probes.rocksdb.log_location import log_candidates, mangled_name, newest_old_log
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/srv/rocksdb/db", "srv_rocksdb_db_LOG"),
+        ("/data/my db:1/a.b-c_d", "data_my_db_1_a.b-c_d_LOG"),
+        ("/data//twice", "data_twice_LOG"),
+        ("/d/ü", "d____LOG"),
+        ("/" + "x" * 400, "x" * 255 + "_LOG"),
+    ],
+)
+def test_names_in_a_log_directory_are_mangled_as_rocksdb_does(path: str, expected: str) -> None:
+    """file/filename.cc: one underscore for each other byte, 260 bytes with its NUL."""
+    assert mangled_name(path) == expected
+
+
+def test_the_log_is_looked_for_in_the_database_directory_first() -> None:
+    """TiKV's file lies beside its "db"."""
+    assert log_candidates("/tikv/db/", None) == [
+        "/tikv/db/LOG",
+        "/tikv/db/rocksdb.info",
+        "/tikv/rocksdb.info",
+    ]
+
+
+def test_a_containers_log_directory_lies_behind_its_root() -> None:
+    """The database's own absolute paths do not know the prefix."""
+    candidates = log_candidates("/proc/42/root/var/db", "/var/log/rocksdb")
+    assert candidates == ["/proc/42/root/var/log/rocksdb/var_db_LOG"]
+
+
+def test_a_log_named_after_another_path_to_the_database_is_found(tmp_path: Path) -> None:
+    """The database may have been opened through a symlink."""
+    (tmp_path / "mnt_real_db_LOG").touch()
+    (tmp_path / "mnt_real_other_LOG").touch()
+    candidates = log_candidates("/link/db", str(tmp_path))
+    assert candidates == [f"{tmp_path}/link_db_LOG", f"{tmp_path}/mnt_real_db_LOG"]
+
+
+def test_the_newest_old_log_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
+    """Numbers, not text: microseconds may differ in length."""
+    for name in ("LOG", "LOG.old.999", "LOG.old.1795230820354474", "LOG.old.x", "LOGX.old.9"):
+        (tmp_path / name).touch()
+    expected = str(tmp_path / "LOG.old.1795230820354474")
+    assert newest_old_log(str(tmp_path / "LOG")) == expected
+
+
+def test_no_old_log_is_none(tmp_path: Path) -> None:
+    """A new database."""
+    assert newest_old_log(str(tmp_path / "LOG")) is None
