@@ -214,9 +214,10 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """The entry point: errors are one line, a broken pipe and Ctrl-C end quietly."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A path may be no valid UTF-8; it is shown escaped instead of ending the command.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A path may be no valid UTF-8; it is shown escaped instead of ending the command.
+            stream.reconfigure(errors="backslashreplace")
     # So that a measurement that is told to end takes its fio and its scratch file with it; the
     # daemon has a way of its own.
     signal.signal(signal.SIGTERM, _end)

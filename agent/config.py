@@ -60,10 +60,9 @@ class SecondarySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """The rocksdict secondary in its child process."""
 
     enabled: bool = True
-    interval_seconds: float = 300.0
+    interval_seconds: float = 60.0
     timeout_seconds: float = 20.0
     memory_mib: float = 1024.0
-    max_live_wal_mib: float = 256.0
     cpu_share_ratio: float = 0.0005
 
 
@@ -124,7 +123,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "secondary.interval_seconds": (1.0, 86400.0),
     "secondary.timeout_seconds": (1.0, 600.0),
     "secondary.memory_mib": (256.0, 1048576.0),
-    "secondary.max_live_wal_mib": (0.0, 1048576.0),
     "secondary.cpu_share_ratio": (0.00001, 1.0),
     "phase.hold_seconds": (0.0, 86400.0),
     "devices[].write_limit_mib_per_second": (0.1, 1e6),

@@ -45,7 +45,8 @@ class DatabaseState:
         wall_seconds: float,
     ) -> DatabaseSnapshot:
         """Take one tick's findings into account; ``device`` carries the data directory."""
-        log = findings.log
+        log, fingerprint = findings.log, findings.fingerprint
+        owner = fingerprint.value.owner_pid if isinstance(fingerprint, Known) else None
         observed = self._put_rate.update(findings.wal, findings.manifest, log, now, wall_seconds)
         size = _record_size(findings, now)
         amplification = workload.write_amplification(log)
@@ -71,11 +72,7 @@ class DatabaseState:
         return DatabaseSnapshot(
             name=findings.name,
             path=findings.path,
-            owner_pid=(
-                findings.fingerprint.value.owner_pid
-                if isinstance(findings.fingerprint, Known)
-                else None
-            ),
+            owner_pid=owner,
             rocksdb_version=_version(findings),
             incarnations=findings.incarnation,
             places=tuple(_place(path) for path in findings.paths),
@@ -103,7 +100,13 @@ class DatabaseState:
             headroom_ratio=_headroom(observed, recommended),
             s_max_ratio=self._against_median(recommended, now),
             levels=derive(findings.manifest, lambda sample: sample.column_families),
-            stalls=stall_conditions(log, findings.manifest, findings.options, wall_seconds),
+            stalls=stall_conditions(
+                log,
+                findings.manifest,
+                findings.options,
+                wall_seconds,
+                has_owner=owner is not None,
+            ),
             stall_seconds=derive(log, lambda sample: sample.stall_seconds),
             background_error=background_error(log),
             cpu_limit_cores=(
@@ -291,7 +294,7 @@ def _device_names(findings: DatabaseFindings, *roles: str) -> set[str]:
 
 
 def _on_one_device(findings: DatabaseFindings) -> bool:
-    return len(_device_names(findings, "data", "wal", "db_path")) == 1
+    return len(_device_names(findings, *(path.role for path in findings.paths))) == 1
 
 
 def _wal_is_on_data_device(findings: DatabaseFindings) -> bool:

@@ -16,7 +16,7 @@ from probes.process import ProcessProbe
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.manifest import ManifestProbe
-from probes.rocksdb.options import OptionsProbe
+from probes.rocksdb.options import OptionsProbe, as_reached
 from probes.rocksdb.samples import (
     FingerprintSample,
     LogSample,
@@ -68,8 +68,8 @@ class DatabaseWatch:
         )
         self._places: dict[str, tuple[str, Slot[BlockDeviceSample]]] = {}
         self._place("data", self.path)
-        for index, path in enumerate(settings.db_paths):
-            self._place(f"db_path {index}", path)
+        for path in settings.db_paths:
+            self._place_tables(path)
         self._wal: Slot[WalSample] | None = None
         self._manifest: Slot[ManifestSample] | None = None
         self._log: Slot[LogSample] | None = None
@@ -95,6 +95,12 @@ class DatabaseWatch:
         name = "blockdev" if role == "data" else f"blockdev {role}"
         probe = BlockDeviceProbe(path, self._tools.clock)
         self._places[role] = (path, self._slot(name, probe, DEVICE_CADENCE_SECONDS))
+
+    def _place_tables(self, directory: str) -> None:
+        """A directory of table files besides the database's own."""
+        known = [path for role, (path, _) in self._places.items() if role != "wal"]
+        if os.path.normpath(directory) not in map(os.path.normpath, known):
+            self._place(f"db_path {len(known)}", directory)
 
     def first_slots(self) -> Iterator[Slot[Any]]:
         """What must answer before the rest can be set up."""
@@ -131,6 +137,10 @@ class DatabaseWatch:
             known_options.wal_dir if known_options else None,
             known_options.db_log_dir if known_options else None,
         )
+        log = None if self._log is None else self._log.answer(now)
+        if isinstance(log, Known):
+            for directory in log.value.table_directories:
+                self._place_tables(as_reached(directory, self.path))
         if incarnation != self._incarnation:
             self._incarnation = incarnation
             self._incarnation_count += 1
@@ -138,12 +148,11 @@ class DatabaseWatch:
 
     def _set_up(self, incarnation: _Incarnation, owner_pid: int | None) -> None:
         tools, config = self._tools, self._tools.config
-        wal_dir = self._as_seen_from_here(incarnation.wal_dir)
-        log_dir = self._as_seen_from_here(incarnation.db_log_dir)
+        wal_dir = incarnation.wal_dir and as_reached(incarnation.wal_dir, self.path)
         self._place("wal", wal_dir or self.path)
         self._wal = self._slot("wal", WalProbe(self.path, tools.clock, wal_dir))
         self._manifest = self._slot("manifest", ManifestProbe(self.path, tools.clock))
-        self._log = self._slot("log", LogProbe(self.path, tools.clock, log_dir))
+        self._log = self._slot("log", LogProbe(self.path, tools.clock, incarnation.db_log_dir))
         self._process = self._limits = self._secondary = None
         if owner_pid is not None:
             self._process = self._slot("process", ProcessProbe(owner_pid, tools.clock))
@@ -157,7 +166,9 @@ class DatabaseWatch:
                 tools.runner,
                 tools.private_parent,
                 wal_dir=wal_dir,
-                max_live_wal_bytes=int(config.secondary.max_live_wal_mib * MIB),
+                # The sequence number comes exactly from the WAL's tail; replaying the whole log
+                # for it would cost seconds of CPU and hundreds of MiB.
+                replay_wal=False,
                 timeout_seconds=config.secondary.timeout_seconds,
                 memory_limit_bytes=int(config.secondary.memory_mib * MIB),
             )
@@ -172,15 +183,6 @@ class DatabaseWatch:
                 background=True,
                 first_after_seconds=SECONDARY_FIRST_AFTER_SECONDS,
             )
-
-    def _as_seen_from_here(self, directory: str | None) -> str | None:
-        """A directory of the OPTIONS file is in the owner's view: relative, or in a container."""
-        if directory is None:
-            return None
-        parts = self.path.split("/")
-        if parts[:2] == ["", "proc"] and len(parts) > 4 and parts[3] == "root":
-            return "/".join(parts[:4]) + directory
-        return directory if os.path.isabs(directory) else os.path.join(self.path, directory)
 
     def pace_secondary(self, now: float) -> None:
         """Stretch the secondary's cadence until its share of one core is as configured."""

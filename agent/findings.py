@@ -25,7 +25,7 @@ from probes.samples import (
 
 @dataclass(frozen=True, slots=True)
 class PathFindings:
-    """One directory of a database and the device behind it; role "data", "wal" or "db_path"."""
+    """One directory of a database and the device behind it; role "data", "wal" or "db_path N"."""
 
     role: str
     path: str

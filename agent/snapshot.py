@@ -17,7 +17,7 @@ from probes.rocksdb.samples import BackgroundError, ColumnFamilyShape, StallCond
 
 @dataclass(frozen=True, slots=True)
 class PlacedFiles:
-    """Which device carries a part of a database: role is "data", "wal" or "db_path"."""
+    """Which device carries a part of a database: role is "data", "wal" or "db_path N"."""
 
     role: str
     path: str

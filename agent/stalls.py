@@ -9,19 +9,30 @@ from probes.rocksdb.samples import (
     StallCondition,
 )
 
+CLOSED_AFTER_SECONDS = 60.0
+"""A database without an owner whose LOG has been silent for so long is closed, not stalled."""
+
 
 def stall_conditions(
     log: Known[LogSample] | Missing,
     manifest: Known[ManifestSample] | Missing,
     options: Known[OptionsSample] | Missing,
     wall_seconds: float,
+    *,
+    has_owner: bool,
 ) -> Known[tuple[StallCondition, ...]] | Missing:
     """What holds writes back now.
 
     The LOG's WARN lines say it at once. A LOG that is absent or hides warnings leaves the level-0
     files against the triggers, which is one of the three causes: "not stalled" cannot be told then,
-    so an empty answer from the shape is no answer.
+    so an empty answer from the shape is no answer. The last words of a process that died in a
+    stall hold back nobody; but an owner in another pid namespace is not seen, so its LOG's silence
+    must confirm it.
     """
+    if not has_owner and isinstance(log, Known):
+        last = log.value.last_wall_seconds
+        if last is None or wall_seconds - last > CLOSED_AFTER_SECONDS:
+            return Missing("not_open", "no process has the database open")
     if isinstance(log, Known) and log.value.has_events:
         return Known(log.value.stalls, log.source, log.at)
     if isinstance(manifest, Known) and isinstance(options, Known):

@@ -240,16 +240,18 @@ def trusted_secondary(
 ) -> Known[SecondarySample] | Missing:
     """The secondary's sample, unless it saw no files where the MANIFEST lists some.
 
-    A table format newer than the library opens without an error and reports nothing at all.
+    One table that it cannot open is enough for it to report nothing at all, without an error.
     """
     if isinstance(secondary, Known) and isinstance(manifest, Known):
-        seen = sum(sum(files) for files in secondary.value.level_files.values())
-        listed = sum(level.files for cf in manifest.value.column_families for level in cf.levels)
-        if seen == 0 and listed > 0:
-            return Missing(
-                "table_format_too_new",
-                f"the secondary sees no table files where the MANIFEST lists {listed}",
-            )
+        for family in manifest.value.column_families:
+            listed = sum(level.files for level in family.levels)
+            seen = sum(secondary.value.level_files.get(family.name, ()))
+            if listed > 0 and seen == 0:
+                return Missing(
+                    "tables_not_seen",
+                    f"the secondary sees no table files in {family.name} where the MANIFEST lists "
+                    f"{listed}: newer table format, unreadable file or several db_paths",
+                )
     return secondary
 
 

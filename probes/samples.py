@@ -1,4 +1,4 @@
-"""What the host probes return: raw readings, frozen, in SI base units, with the time they were taken.
+"""What the host probes return: frozen raw readings in SI base units, with their time.
 
 ``at`` is always seconds of the monotonic clock at the moment of reading. ``None`` means unknown,
 never zero. Rates and everything else that needs two samples are derived in ``agent``.

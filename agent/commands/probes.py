@@ -14,12 +14,13 @@ from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from probes.diskstats import DiskstatsProbe, disk_rates
-from probes.errors import ProbeError
+from probes.errors import NoData, ProbeError
 from probes.fio import DEFAULT_LIMITS, FioMode, FioProbe
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe, parse_log
 from probes.rocksdb.manifest import ManifestProbe
-from probes.rocksdb.options import OptionsProbe
+from probes.rocksdb.options import OptionsProbe, as_reached
+from probes.rocksdb.samples import ManifestSample
 from probes.rocksdb.secondary import SecondaryProbe
 from probes.rocksdb.wal import WalProbe
 from probes.scratch import choose_scratch_directory, remove_scratch_directory
@@ -115,6 +116,8 @@ def print_rocksdb(path: str, *, as_json: bool) -> int:
         return _failed(error)
     options = _answer(OptionsProbe(path, clock).read)
     wal_dir = getattr(options, "wal_dir", None)
+    if wal_dir is not None:
+        wal_dir = as_reached(wal_dir, path)
     secondary = SecondaryProbe(
         path,
         clock,
@@ -126,7 +129,7 @@ def print_rocksdb(path: str, *, as_json: bool) -> int:
         "fingerprint": fingerprint,
         "options": options,
         "wal": _answer(WalProbe(path, clock, wal_dir).read),
-        "manifest": _answer(ManifestProbe(path, clock).read),
+        "manifest": _answer(lambda: _whole_manifest(ManifestProbe(path, clock))),
         "log": _answer(LogProbe(path, clock, getattr(options, "db_log_dir", None)).read),
         "secondary": _answer(secondary.read),
     }
@@ -177,6 +180,16 @@ def print_log(path: str, *, as_json: bool) -> int:
     for key, value in document.items():
         click.echo(f"{key:<24} {_short(value)}")
     return 0
+
+
+def _whole_manifest(probe: ManifestProbe) -> ManifestSample:
+    """A long MANIFEST takes several readings; the daemon spreads them over ticks."""
+    while True:
+        try:
+            return probe.read()
+        except NoData as error:
+            if error.reason != "manifest_catching_up":
+                raise
 
 
 def _answer(read: Callable[[], object]) -> object:

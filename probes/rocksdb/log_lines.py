@@ -8,6 +8,7 @@ Times are int microseconds of local time since 1970 until an event has told the 
 """
 
 import datetime
+import os
 import re
 from dataclasses import dataclass
 
@@ -264,3 +265,12 @@ def parse_family(line: bytes) -> tuple[int, str] | None:
 def message_text(line: bytes) -> str:
     """The message of a line, for a person; at most 500 characters."""
     return text_name(_message(line)[:500]).strip()
+
+
+_TABLE_DIRECTORY = re.compile(rb" SST files in (/.{0,4095}) dir, Total Num: \d+")
+
+
+def parse_table_directory(line: bytes) -> str | None:
+    """The absolute directory of a "SST files in DIR dir, Total Num: N" header line, else None."""
+    found = _TABLE_DIRECTORY.search(line)
+    return None if found is None else os.fsdecode(found[1])

@@ -8,6 +8,7 @@ from probes.rocksdb.log_lines import STALL_MARK
 from probes.rocksdb.stats_dump import DUMP_MARK
 
 VERSION_MARK = b"RocksDB version:"
+TABLES_MARK = b" SST files in "
 OPENING_MARK = b"Recovering from manifest file"
 CLOSED_MARK = b"Shutdown complete"
 FAMILY_MARKS = (b"] Column family [", b"] Created column family [")
@@ -27,6 +28,7 @@ TEXT_MARKS = (
     FLUSHED_MARK,
     COMPACTED_MARK,
     VERSION_MARK,
+    TABLES_MARK,
     OPENING_MARK,
     CLOSED_MARK,
     *FAMILY_MARKS,

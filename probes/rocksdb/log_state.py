@@ -17,6 +17,9 @@ _QUARTER_HOUR_MICROS = 900_000_000
 _MAX_OFFSET_MICROS = 15 * 3_600_000_000
 _COMMONEST_EVENT = "table_file_creation"
 
+MAX_TABLE_DIRECTORIES = 16
+"""db_paths has a handful of entries; a LOG that names more is not believed."""
+
 MAX_GLUED_LINES = 8
 """Lines glued to a cut one (a full disk loses newlines too) that are looked at."""
 
@@ -29,6 +32,7 @@ class LogState:
         self._keep_micros = int(keep_seconds * 1e6)
         self._offset = round(offset_seconds * 1e6)  # local time minus UTC
         self._version: str | None = None
+        self._table_directories: list[str] = []
         self._header_local: int | None = None
         self._opened_micros: int | None = None
         self._first_micros: int | None = None
@@ -45,13 +49,15 @@ class LogState:
         self._has_events = False
 
     def learn_header(self, block: bytes) -> None:
-        """Take only version, opening and offset to UTC from the beginning of a LOG.
+        """Take only version, directories, opening and offset to UTC from the beginning of a LOG.
 
         For a LOG of which the middle may be left out.
         """
         for line in block.splitlines():
             if log_marks.VERSION_MARK in line:
                 self._header(line)
+            elif log_marks.TABLES_MARK in line:
+                self._table_directory(line)
             elif log_marks.OPENING_MARK in line:
                 self._opened(line, fresh=False)
             elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
@@ -178,6 +184,8 @@ class LogState:
             self._flush_result(line)
         elif mark == log_marks.VERSION_MARK:
             self._header(line)
+        elif mark == log_marks.TABLES_MARK:
+            self._table_directory(line)
         elif mark == log_marks.OPENING_MARK:
             self._opened(line, fresh=True)
         elif mark == log_marks.CLOSED_MARK:
@@ -214,9 +222,18 @@ class LogState:
 
     def _header(self, line: bytes) -> None:
         self._header_local = log_lines.line_micros(line)
+        self._table_directories.clear()
         version = line.partition(log_marks.VERSION_MARK)[2].strip()[:32]
         if version:
             self._version = log_lines.text_name(version)
+
+    def _table_directory(self, line: bytes) -> None:
+        """The header's summary names each directory that holds tables (db_info_dumper.cc)."""
+        if (directory := log_lines.parse_table_directory(line)) is not None and (
+            directory not in self._table_directories
+        ):
+            del self._table_directories[MAX_TABLE_DIRECTORIES:]
+            self._table_directories.append(directory)
 
     def _opened(self, line: bytes, *, fresh: bool) -> None:
         """The database was opened. A LOG that rolled by size repeats the header but not this."""
@@ -327,6 +344,7 @@ class LogState:
             at=at,
             log_path=log_path,
             rocksdb_version=self._version,
+            table_directories=tuple(self._table_directories),
             first_wall_seconds=_seconds(self._first_micros),
             last_wall_seconds=_seconds(self._last_micros),
             opened_wall_seconds=_seconds(opened),

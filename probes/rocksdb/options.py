@@ -215,7 +215,7 @@ def _directory(value: str | None, database_path: str) -> str | None:
     if not value:
         return None
     path = _unescaped(value)
-    reached = _as_reached(path, database_path)
+    reached = as_reached(path, database_path)
     return None if os.path.normpath(reached) == os.path.normpath(database_path) else path
 
 
@@ -224,13 +224,13 @@ def _other_directory(path: str | None, database_path: str) -> str | None:
     if path is None:
         return None
     try:
-        same = os.path.samefile(_as_reached(path, database_path), database_path)
+        same = os.path.samefile(as_reached(path, database_path), database_path)
     except (OSError, ValueError):
         return path  # not there or not reachable: whoever reads it will say so
     return None if same else path
 
 
-def _as_reached(path: str, database_path: str) -> str:
+def as_reached(path: str, database_path: str) -> str:
     """Return the owner's path as seen from here, for a container watched through its root."""
     through = _CONTAINER_ROOT.match(database_path)
     return through[0] + path if through and path.startswith("/") else path

@@ -190,6 +190,7 @@ class LogSample:
     at: float
     log_path: str
     rocksdb_version: str | None
+    table_directories: tuple[str, ...]  # in the owner's view: the database's own and db_paths
     first_wall_seconds: float | None
     last_wall_seconds: float | None
     opened_wall_seconds: float | None  # when this LOG's database was opened (its first line)

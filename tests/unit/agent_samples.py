@@ -82,6 +82,7 @@ def a_log(**changes: Any) -> LogSample:
         at=0.0,
         log_path="/db/LOG",
         rocksdb_version="9.8.4",
+        table_directories=(),
         first_wall_seconds=WALL - 3600.0,
         last_wall_seconds=WALL,
         opened_wall_seconds=WALL - 3600.0,
