@@ -90,6 +90,7 @@ class DatabaseDocument(msgspec.Struct, frozen=True):
     stalls: list[StallDocument] | None
     stall_seconds: dict[str, float] | None
     background_error: str | None
+    cpu_limit_cores: float | None
 
 
 class DeviceDocument(msgspec.Struct, frozen=True):
@@ -148,6 +149,8 @@ class StatusDocument(msgspec.Struct, frozen=True):
     ready: bool
     stalled: bool
     hidden_databases: int
+    host_cpu_cores: int | None
+    quantities: dict[str, QuantityDocument]
     databases: list[DatabaseDocument]
     devices: list[DeviceDocument]
     probes: list[ProbeDocument]
@@ -172,6 +175,7 @@ DATABASE_QUANTITIES = (
     "foreign_bytes_per_second",
     "available_bytes_per_second",
     "availability_ratio",
+    "cpu_cores",
 )
 DEVICE_QUANTITIES = (
     "capacity_ratio",
@@ -194,6 +198,11 @@ def status_document(snapshot: Snapshot, now: float) -> StatusDocument:
         ready=snapshot.ready,
         stalled=is_stalled(snapshot, now),
         hidden_databases=snapshot.hidden_databases,
+        host_cpu_cores=snapshot.host_cpu_cores,
+        quantities={
+            "host_cpu_busy_ratio": _quantity(snapshot.host_cpu_busy_ratio, now),
+            "io_pressure_ratio": _quantity(snapshot.pressure_some_ratio, now),
+        },
         databases=[_database(database, now) for database in snapshot.databases],
         devices=[_device(device, snapshot, now) for device in snapshot.devices],
         probes=[
@@ -292,6 +301,7 @@ def _database(database: DatabaseSnapshot, now: float) -> DatabaseDocument:
             if isinstance(database.stall_seconds, Known)
             else None
         ),
+        cpu_limit_cores=database.cpu_limit_cores,
         background_error=(
             error.value.message if isinstance(error, Known) and error.value is not None else None
         ),

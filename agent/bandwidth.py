@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from agent.rates import IntervalWindow, MeanRate
-from agent.readings import Known, Missing, Quantity
+from agent.readings import Known, Missing, Quantity, derive
 from probes.diskstats import DiskRates
 from probes.samples import FioSample
 
@@ -54,14 +54,15 @@ class Capacity:
 class CapacityEstimate:
     """One device's capacity, followed over time."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_age_seconds: float) -> None:
+        self._max_age_seconds = max_age_seconds
         self._measured: Known[Capacity] | None = None
         self._suspect: float | None = None
         self._floors: deque[tuple[float, float]] = deque()
         self._saturated = IntervalWindow(SATURATED_FOR_SECONDS)
         self._saturated_since: float | None = None
         self._last_fio_at: float | None = None
-        self.baseline_bytes_per_second: float | None = None
+        self._best: dict[str, float] = {}  # bytes/s by source
 
     def add_traffic(self, at: float, elapsed_seconds: float, rates: DiskRates) -> None:
         """Take one interval of the device's natural (non-fio) traffic into account."""
@@ -97,7 +98,7 @@ class CapacityEstimate:
         if total <= 0:
             return
         self._floors.clear()  # the measurement is newer than what was carried before it
-        capacity = Capacity(total, sample.spread_ratio, lower_bound=False)
+        capacity = Capacity(total, sample.spread_ratio, lower_bound=sample.rate_limited)
         self._accept(Known(capacity, "fio", sample.at))
 
     def _accept(self, measured: Known[Capacity]) -> None:
@@ -110,14 +111,32 @@ class CapacityEstimate:
                 return
         self._suspect = None
         self._measured = measured
-        self.baseline_bytes_per_second = max(self.baseline_bytes_per_second or 0.0, new)
+        self._best[measured.source] = max(self._best.get(measured.source, 0.0), new)
+
+    def ratio_to_best(self) -> Quantity:
+        """The last measurement over the best one of the same kind: 1 on a healthy device.
+
+        A drive takes fio's long sequential writes faster than most natural traffic, so that
+        measurements of different kinds do not compare. Limits set by others play no part.
+        """
+        if self._measured is None:
+            return Missing("not_yet_measured", "the device's capacity was never measured")
+        best = self._best[self._measured.source]
+        return derive(self._measured, lambda capacity: capacity.bytes_per_second / best)
 
     def capacity(
-        self, limit_bytes_per_second: float | None, fio_absence: Missing
+        self, limit_bytes_per_second: float | None, fio_absence: Missing, now: float
     ) -> Known[Capacity] | Missing:
-        """Capacity under a limit set by others; why there is none while nothing was measured."""
+        """Capacity under a limit set by others.
+
+        ``fio_absence`` is the answer while nothing was measured; a measurement older than the
+        maximal age is stale.
+        """
         if self._measured is None:
             return fio_absence
+        age = self._measured.age_seconds(now)
+        if age > self._max_age_seconds:
+            return Missing("stale", f"the capacity was last measured {age / 3600:.0f} h ago")
         best = self._measured
         if self._floors:
             at, floor = max(self._floors, key=lambda entry: entry[1])

@@ -5,6 +5,7 @@ from collections import deque
 
 from agent import workload
 from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
+from agent.cpu_use import ProcessCpuUse, cpu_seconds
 from agent.findings import DatabaseFindings, PathFindings
 from agent.models import v4, v41
 from agent.models.prediction import DEFAULT_RECORD_SIZE_BYTES, MIB, Prediction
@@ -33,6 +34,7 @@ class DatabaseState:
         self._put_rate = PutRate()
         self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
         self._work = workload.ManifestWork()
+        self._cpu = ProcessCpuUse()
         self._phase = PhaseInference(phase_hold_seconds)
         self._recent: deque[tuple[float, float]] = deque()
 
@@ -109,6 +111,8 @@ class DatabaseState:
             ),
             stall_seconds=derive(log, lambda sample: sample.stall_seconds),
             background_error=background_error(log),
+            cpu_seconds=cpu_seconds(findings.process),
+            cpu_cores=self._cpu.cores(findings.process),
             cpu_limit_cores=(
                 findings.limits.value.cpu_cores if isinstance(findings.limits, Known) else None
             ),

@@ -35,7 +35,7 @@ DEVICE_CADENCE_SECONDS = 60.0
 LIMITS_CADENCE_SECONDS = 60.0
 """Control group limits are changed by people and orchestrators, not by load."""
 
-SECONDARY_FIRST_AFTER_SECONDS = 3.0
+SECONDARY_FIRST_AFTER_SECONDS = 2.0
 """The first secondary waits until the first tick is out."""
 
 
@@ -87,6 +87,8 @@ class DatabaseWatch:
             cadence_seconds=config.tick_seconds if cadence is None else cadence,
             timeout_seconds=config.probe_timeout_seconds,
             each_tick=cadence is None,
+            # What is looked at rarely is looked for often while it is missing.
+            retry_seconds=config.tick_seconds,
         )
 
     def _place(self, role: str, path: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from agent.bandwidth import FOREIGN_WINDOW_SECONDS, Capacity, CapacityEstimate
+from agent.bandwidth import FOREIGN_WINDOW_SECONDS, CapacityEstimate
 from agent.findings import DeviceFindings
 from agent.rates import IntervalWindow, MeanRate
 from agent.readings import Known, Missing, Quantity
@@ -14,8 +14,8 @@ from probes.samples import CgroupLimitsSample, DiskstatsSample
 class DeviceState:
     """Follows one device from tick to tick; pure, time comes with the findings."""
 
-    def __init__(self) -> None:
-        self._estimate = CapacityEstimate()
+    def __init__(self, capacity_max_age_seconds: float) -> None:
+        self._estimate = CapacityEstimate(capacity_max_age_seconds)
         self._natural_writes = IntervalWindow(FOREIGN_WINDOW_SECONDS)
         self._before: DiskstatsSample | None = None
         self._fio_was_active = False
@@ -26,6 +26,7 @@ class DeviceState:
         findings: DeviceFindings,
         diskstats: Known[DiskstatsSample] | Missing,
         limits: Iterable[CgroupLimitsSample],
+        now: float,
     ) -> DeviceSnapshot:
         """Take one tick's findings into account."""
         self._follow_traffic(findings, diskstats)
@@ -33,7 +34,7 @@ class DeviceState:
             self._estimate.add_fio(findings.fio.value)
         limit = self._limit(findings, limits)
         absence = findings.fio if isinstance(findings.fio, Missing) else _NEVER_MEASURED
-        capacity = self._estimate.capacity(limit, absence)
+        capacity = self._estimate.capacity(limit, absence, now)
         sample = findings.sample
         return DeviceSnapshot(
             name=findings.name,
@@ -43,7 +44,9 @@ class DeviceState:
             filesystem_free_bytes=sample.filesystem_free_bytes,
             layers=tuple(layer.name for layer in sample.layers),
             capacity=capacity,
-            capacity_ratio=self._capacity_ratio(capacity, limit),
+            capacity_ratio=(
+                capacity if isinstance(capacity, Missing) else self._estimate.ratio_to_best()
+            ),
             write_bytes_per_second=self._of_rates(lambda rates: rates.write_bytes_per_second),
             read_bytes_per_second=self._of_rates(lambda rates: rates.read_bytes_per_second),
             write_await_seconds=self._of_rates(lambda rates: rates.write_await_seconds),
@@ -123,17 +126,6 @@ class DeviceState:
         if findings.configured_limit_bytes_per_second is not None:
             caps.append(findings.configured_limit_bytes_per_second)
         return min(caps, default=None)
-
-    def _capacity_ratio(self, capacity: Known[Capacity] | Missing, limit: float | None) -> Quantity:
-        """Capacity over the best known; a limit holds for both, for it is no decline."""
-        if isinstance(capacity, Missing):
-            return capacity
-        baseline = self._estimate.baseline_bytes_per_second
-        if not baseline:
-            return _NEVER_MEASURED
-        if limit is not None:
-            baseline = min(baseline, limit)
-        return Known(capacity.value.bytes_per_second / baseline, capacity.source, capacity.at)
 
 
 _NEEDS_TWO = Missing("not_yet_measured", "a rate needs two readings of the counters")

@@ -18,6 +18,7 @@ from probes.samples import (
     CgroupLimitsSample,
     DiskstatsSample,
     FioSample,
+    HostCpuSample,
     PressureSample,
     ProcessSample,
 )
@@ -77,6 +78,7 @@ class Findings:
     wall_seconds: float
     diskstats: Known[DiskstatsSample] | Missing
     pressure: Known[PressureSample] | Missing
+    cpu: Known[HostCpuSample] | Missing
     databases: tuple[DatabaseFindings, ...]
     devices: tuple[DeviceFindings, ...]
     probes: tuple[ProbeState, ...]

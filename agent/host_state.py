@@ -3,10 +3,11 @@
 from agent.alerts.engine import AlertState, advance
 from agent.alerts.observe import observations
 from agent.alerts.rules import AlertSettings
+from agent.cpu_use import CpuUse
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.findings import DatabaseFindings, Findings
-from agent.readings import Known, derive
+from agent.readings import Known, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
 
@@ -20,16 +21,19 @@ class HostState:
         config_hash: str,
         tick_seconds: float,
         phase_hold_seconds: float,
+        capacity_max_age_seconds: float,
         alerts: AlertSettings,
     ) -> None:
         self._version = version
         self._config_hash = config_hash
         self._tick_seconds = tick_seconds
         self._phase_hold_seconds = phase_hold_seconds
+        self._capacity_max_age_seconds = capacity_max_age_seconds
         self._alert_settings = alerts.by_name()
         self._devices: dict[str, DeviceState] = {}
         self._databases: dict[str, tuple[int, DatabaseState]] = {}
         self._alerts: tuple[AlertState, ...] = ()
+        self._cpu = CpuUse()
         self._tick = 0
 
     def advance(self, findings: Findings) -> Snapshot:
@@ -37,9 +41,11 @@ class HostState:
         self._tick += 1
         devices = self._advance_devices(findings)
         databases = self._advance_databases(findings, devices)
+        watched = {database.name for database in databases}
         self._alerts = advance(
             self._alert_settings,
-            self._alerts,
+            # A database that is not watched any more takes its alerts with it: the log says so.
+            [a for a in self._alerts if not a.database or a.database in watched],
             observations(databases, tuple(devices.values()), findings.probes),
             findings.at,
             findings.wall_seconds,
@@ -56,6 +62,8 @@ class HostState:
             probes=findings.probes,
             alerts=self._alerts,
             pressure_some_ratio=derive(findings.pressure, lambda sample: sample.some_avg10_ratio),
+            host_cpu_busy_ratio=self._cpu.busy_ratio(findings.cpu),
+            host_cpu_cores=value_of(derive(findings.cpu, lambda sample: sample.cores)),
             written_bytes=findings.written_bytes,
             hidden_databases=findings.hidden_databases,
         )
@@ -71,8 +79,11 @@ class HostState:
                 for database in findings.databases
                 if isinstance(database.limits, Known) and device.name in _devices_of(database)
             ]
-            state = self._devices.setdefault(device.name, DeviceState())
-            snapshots[device.name] = state.update(device, findings.diskstats, limits)
+            if device.name not in self._devices:
+                self._devices[device.name] = DeviceState(self._capacity_max_age_seconds)
+            snapshots[device.name] = self._devices[device.name].update(
+                device, findings.diskstats, limits, findings.at
+            )
         return snapshots
 
     def _advance_databases(

@@ -10,6 +10,7 @@ from agent.findings import Findings
 from agent.readings import Known
 from agent.schedule import Slot, run_due
 from agent.watch_tools import WatchTools
+from probes.cpu import HostCpuProbe
 from probes.diskstats import DiskstatsProbe
 from probes.pressure import PressureProbe
 from probes.rocksdb.discover import DiscoveryResult, discover_databases
@@ -32,8 +33,10 @@ class HostWatch:
         self._diskstats_probe = DiskstatsProbe(tools.clock)
         self._diskstats = self._host_slot("diskstats", self._diskstats_probe)
         self._pressure = self._host_slot("pressure", PressureProbe(tools.clock))
+        self._cpu = self._host_slot("cpu", HostCpuProbe(tools.clock))
         self._databases: dict[str, DatabaseWatch] = {}
         self._devices: dict[str, DeviceWatch] = {}
+        self._former_devices: dict[str, DeviceWatch] = {}
         for settings in config.databases:
             watch = DatabaseWatch(settings, tools)
             watch.configured = True
@@ -67,7 +70,7 @@ class HostWatch:
         Takes at most about twice the probe timeout, whatever hangs.
         """
         clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
-        first: list[Slot[Any]] = [self._diskstats, self._pressure]
+        first: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu]
         if self._discovery is not None:
             run_due([self._discovery], clock, wait)
             self._take_discovered(clock.monotonic())
@@ -88,10 +91,12 @@ class HostWatch:
     def close(self, wait_seconds: float) -> None:
         """Let the programs' probes clean up after their end, and remove what is left of ours."""
         deadline = self._tools.clock.monotonic() + wait_seconds
-        for slot in self._slots():
+        devices = (*self._devices.values(), *self._former_devices.values())
+        former = [device.fio for device in self._former_devices.values() if device.fio is not None]
+        for slot in self._slots() + former:
             if slot.background and slot.running:
                 slot.wait(deadline - self._tools.clock.monotonic())
-        for device in self._devices.values():
+        for device in devices:
             if device.scratch_directory is not None:
                 remove_scratch_directory(device.scratch_directory)
 
@@ -118,9 +123,13 @@ class HostWatch:
                 carried.setdefault(sample.device.name, sample)
         paths = tuple(self._databases)
         for name in self._devices.keys() - carried.keys():
-            del self._devices[name]
+            # Kept aside: a database that is away for a moment must not cost another fio run when
+            # it returns, nor take back what is counted as written.
+            self._former_devices[name] = self._devices.pop(name)
         for name, sample in carried.items():
-            if name not in self._devices:
+            if name in self._former_devices:
+                self._devices[name] = self._former_devices.pop(name)
+            elif name not in self._devices:
                 self._devices[name] = DeviceWatch(sample, paths, self._diskstats_probe, self._tools)
             self._devices[name].sample = sample
             self._devices[name].database_paths = paths
@@ -133,6 +142,7 @@ class HostWatch:
             wall_seconds=self._tools.clock.wall(),
             diskstats=self._diskstats.answer(now),
             pressure=self._pressure.answer(now),
+            cpu=self._cpu.answer(now),
             databases=tuple(
                 watch.findings(now, shares_process=_is_shared(owner, owners))
                 for watch, owner in zip(self._databases.values(), owners, strict=True)
@@ -140,7 +150,8 @@ class HostWatch:
             devices=tuple(device.findings(now) for device in self._devices.values()),
             probes=tuple(slot.state(now) for slot in self._slots()),
             written_bytes={
-                (device.name, "fio"): device.written_bytes for device in self._devices.values()
+                (device.name, "fio"): device.written_bytes
+                for device in (*self._devices.values(), *self._former_devices.values())
             },
             hidden_databases=(
                 discovery.value.unreadable_owners if isinstance(discovery, Known) else 0
@@ -148,7 +159,7 @@ class HostWatch:
         )
 
     def _slots(self) -> list[Slot[Any]]:
-        slots: list[Slot[Any]] = [self._diskstats, self._pressure]
+        slots: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu]
         if self._discovery is not None:
             slots.append(self._discovery)
         for watch in self._databases.values():

@@ -15,6 +15,7 @@ from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
 from agent.logs import logger_for
 from agent.loop import Loop, Published
+from agent.schedule import STALE_AFTER_CADENCES
 from agent.watch_tools import WatchTools
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
@@ -45,6 +46,7 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
             config_hash=config_hash(config),
             tick_seconds=config.tick_seconds,
             phase_hold_seconds=config.phase.hold_seconds,
+            capacity_max_age_seconds=STALE_AFTER_CADENCES * config.fio.interval_seconds,
             alerts=config.alerts,
         ),
         published,

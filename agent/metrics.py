@@ -47,6 +47,7 @@ DATABASE_GAUGES: Final = (
     ("age_seconds", "smax_database_age_seconds", "Time since the database was created."),
     ("live_wal_bytes", "smax_live_wal_bytes", "Bytes of all write-ahead logs."),
     ("estimated_keys", "smax_estimated_keys", "RocksDB's estimate of live keys."),
+    ("cpu_cores", "smax_database_cpu_cores", "Cores that the owner process keeps busy, 60 s mean."),
 )
 """Quantities of a database with one value: attribute, metric, help."""
 
@@ -97,6 +98,7 @@ OTHER_QUANTITIES: Final = (
     "stalls",
     "stall_seconds",
     "background_error",
+    "cpu_seconds",
 )
 """Attributes that have metrics of their own shape below, and an age or an absence like all."""
 
@@ -144,9 +146,25 @@ def render(snapshot: Snapshot, now: float, tick_duration_seconds: float) -> Iter
             stalled.add_metric([database.name, "", "all", "agent_stalled"], 1.0)
         yield stalled
         return
+    yield from _host(snapshot)
     yield from _databases(snapshot.databases)
     yield from _devices(snapshot.devices)
     yield from _provenance(snapshot, now)
+
+
+def _host(snapshot: Snapshot) -> Iterator[Metric]:
+    busy = GaugeMetricFamily(
+        "smax_host_cpu_busy_ratio", "Busy share of all cores, 60 s mean.", labels=[]
+    )
+    _add(busy, [], snapshot.host_cpu_busy_ratio)
+    pressure = GaugeMetricFamily(
+        "smax_host_io_pressure_ratio",
+        "Share of time in which some task waited for I/O, 10 s mean.",
+        labels=[],
+    )
+    _add(pressure, [], snapshot.pressure_some_ratio)
+    yield busy
+    yield pressure
 
 
 def _databases(databases: Iterable[DatabaseSnapshot]) -> Iterator[Metric]:
@@ -171,6 +189,7 @@ def _databases(databases: Iterable[DatabaseSnapshot]) -> Iterator[Metric]:
     yield from _puts(databases)
     yield from _models(databases)
     yield from _lsm(databases)
+    yield from _cpu(databases)
     yield from _trouble(databases)
 
 
@@ -240,6 +259,25 @@ def _lsm(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
                 sizes.add_metric(key, float(level.bytes))
     yield files
     yield sizes
+
+
+def _cpu(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
+    cpu = CounterMetricFamily(
+        "smax_database_cpu_seconds",
+        "CPU time of the owner process by what its threads are for.",
+        labels=["db", "group"],
+    )
+    limit = GaugeMetricFamily(
+        "smax_database_cpu_limit_cores", "CPU quota of the owner's control groups.", labels=["db"]
+    )
+    for database in databases:
+        if isinstance(database.cpu_seconds, Known):
+            for group, seconds in database.cpu_seconds.value.items():
+                cpu.add_metric([database.name, group], seconds)
+        if database.cpu_limit_cores is not None:
+            limit.add_metric([database.name], database.cpu_limit_cores)
+    yield cpu
+    yield limit
 
 
 def _trouble(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:

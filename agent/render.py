@@ -62,6 +62,7 @@ def _lines(status: StatusDocument) -> Iterator[list[Style]]:
     for database in status.databases:
         yield []
         yield from _database_lines(database)
+        yield _line("CPU", (_cpu_text(database, status), ""))
         for name in dict.fromkeys(p.device for p in database.places if p.device):
             if name in devices:
                 yield from _device_lines(devices[name])
@@ -190,6 +191,20 @@ def _lsm_text(database: DatabaseDocument) -> str:
         "files by level " + " ".join(map(str, files)),
         "" if size is None else _bytes(size),
         "" if pending is None else f"{_bytes(pending)} pending",
+    ]
+    return ", ".join(piece for piece in pieces if piece)
+
+
+def _cpu_text(database: DatabaseDocument, status: StatusDocument) -> str:
+    used = database.quantities["cpu_cores"].value
+    busy = status.quantities["host_cpu_busy_ratio"].value
+    pressure = status.quantities["io_pressure_ratio"].value
+    quota = database.cpu_limit_cores
+    pieces = [
+        "use unknown" if used is None else f"{used:.1f} of {status.host_cpu_cores or '?'} cores",
+        "" if quota is None else f"quota {quota:g}",
+        "" if busy is None else f"host {100 * busy:.0f} % busy",
+        "" if pressure is None else f"I/O pressure {100 * pressure:.0f} %",
     ]
     return ", ".join(piece for piece in pieces if piece)
 

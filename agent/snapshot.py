@@ -60,6 +60,8 @@ class DatabaseSnapshot:
     stalls: Known[tuple[StallCondition, ...]] | Missing
     stall_seconds: Known[Mapping[str, float]] | Missing
     background_error: Known[BackgroundError | None] | Missing
+    cpu_seconds: Known[Mapping[str, float]] | Missing  # by group: compaction, flush, foreground
+    cpu_cores: Quantity  # used by the owner process, 60 s mean
     cpu_limit_cores: float | None
 
 
@@ -99,6 +101,8 @@ class Snapshot:
     probes: tuple[ProbeState, ...]
     alerts: tuple[AlertState, ...]
     pressure_some_ratio: Quantity
+    host_cpu_busy_ratio: Quantity
+    host_cpu_cores: int | None
     written_bytes: Mapping[tuple[str, str], int]  # by (device, purpose)
     hidden_databases: int  # owners whose files this user may not see
 

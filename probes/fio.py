@@ -81,6 +81,9 @@ DEFAULT_LIMITS: Mapping[FioMode, FioLimits] = MappingProxyType(
     }
 )
 
+RATE_REACHED_RATIO = 0.9
+"""fio's limiter keeps within a few percent; a device this close to the limit was held by it."""
+
 _SAMPLE_MILLISECONDS: Mapping[FioMode, int] = MappingProxyType(
     {FioMode.FAST: 20, FioMode.BALANCED: 100, FioMode.ACCURATE: 250}
 )
@@ -205,6 +208,7 @@ class FioProbe:
         finally:
             remove_scratch_file(self._directory, name)
         result = self._parse(completed)
+        limit = self._limits.rate_bytes_per_second
         others = None
         if before is not None and after is not None and after >= before and finished > started:
             others = max(0, after - before - result.written_bytes) / (finished - started)
@@ -221,6 +225,9 @@ class FioProbe:
             runtime_seconds=result.runtime_seconds,
             written_bytes=result.written_bytes,
             steady=result.steady,
+            rate_limited=(
+                limit is not None and result.write_bytes_per_second >= RATE_REACHED_RATIO * limit
+            ),
         )
 
     def _run(self, argv: tuple[str, ...]) -> CompletedCommand:

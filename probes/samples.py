@@ -71,6 +71,16 @@ class PressureSample:
 
 
 @dataclass(frozen=True, slots=True)
+class HostCpuSample:
+    """CPU time of all cores together since boot; steal is busy, waiting for I/O is not."""
+
+    at: float
+    cores: int
+    busy_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class BlockLayer:
     """One block device of the stack under a file system, as /sys/dev/block shows it."""
 
@@ -145,7 +155,8 @@ class FioSample:
     ``write_bytes_per_second`` is fio's own traffic; ``other_write_bytes_per_second`` what everyone
     else wrote to the device meanwhile (None when diskstats was not available).
     ``spread_ratio`` is standard deviation / mean of fio's bandwidth samples.
-    ``steady`` tells whether fio's own steady-state criterion was reached (None when not asked).
+    ``steady`` tells whether fio's own steady-state criterion was reached (None when not asked);
+    ``rate_limited`` that our own limit was reached, so that the device may be faster.
     """
 
     at: float
@@ -160,3 +171,4 @@ class FioSample:
     runtime_seconds: float
     written_bytes: int
     steady: bool | None
+    rate_limited: bool = False

@@ -25,10 +25,14 @@ def observations(
             ratio,
             f"{device.name} writes at {_percent(ratio)} of the best rate known of it",
         )
-    yield from _of_probes(probes, {device.name for device in devices})
+    yield from _of_probes(
+        probes, {database.name for database in databases}, {device.name for device in devices}
+    )
 
 
-def _of_probes(probes: Iterable[ProbeState], device_names: set[str]) -> Iterator[Observation]:
+def _of_probes(
+    probes: Iterable[ProbeState], database_names: set[str], device_names: set[str]
+) -> Iterator[Observation]:
     """One observation per target: a database whose disk died is one alert, not eight."""
     by_target: dict[str, list[ProbeState]] = {}
     for probe in probes:
@@ -38,7 +42,7 @@ def _of_probes(probes: Iterable[ProbeState], device_names: set[str]) -> Iterator
         answered = any(s.success is not None for s in states)
         yield Observation(
             "probe_failing",
-            "" if target in device_names else target,
+            target if target in database_names else "",
             target if target in device_names else "",
             float(bool(failing)) if answered else None,
             "; ".join(f"probe {s.probe} on {target}: {s.detail}" for s in failing),

@@ -38,7 +38,9 @@ _GRACE_SECONDS = 2.0
 
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "secondary_child.py")
 
-_NOT_A_FAILURE = frozenset({"not_permitted", "database_missing", "rocksdict_missing"})
+_NOT_A_FAILURE = frozenset(
+    {"not_permitted", "database_missing", "rocksdict_missing", "unknown_comparator"}
+)
 _ADVICE: Mapping[str, str] = {
     "unknown_comparator": "its comparator is not one of RocksDB's own, so it cannot be opened",
     "unknown_column_family": "a column family was just created; the next reading will know it",

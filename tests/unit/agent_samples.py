@@ -1,7 +1,7 @@
 """Samples for the tests of the agent's decisions: read from captured files, or made by hand."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +40,8 @@ ROCKSDB = Path(__file__).parents[1] / "data" / "rocksdb"
 ABSENT = Missing("left_out", "the test leaves this reading out")
 WALL = 1_700_000_000.0
 """Unix time that goes with the monotonic 0.0 of made samples."""
+
+DAY = 86400.0
 
 T = TypeVar("T")
 
@@ -212,6 +214,7 @@ def a_fio(at: float, write: float, **changes: Any) -> FioSample:
         runtime_seconds=2.0,
         written_bytes=1,
         steady=None,
+        rate_limited=False,
     )
     return replace(sample, **changes)
 
@@ -313,38 +316,31 @@ def on_device(role: str, name: str, devnum: str) -> PathFindings:
 
 def database_findings(**changes: Any) -> DatabaseFindings:
     """A database on sda of which nothing was read yet."""
-    findings = DatabaseFindings(
+    readings: dict[str, Any] = {field.name: ABSENT for field in fields(DatabaseFindings)}
+    readings.update(
         name="orders",
         path="/db",
         pinned_record_size_bytes=None,
         incarnation=1,
         shares_process=False,
         paths=(on_device("data", "sda", "8:0"), on_device("wal", "sda", "8:0")),
-        fingerprint=ABSENT,
-        options=ABSENT,
-        limits=ABSENT,
-        process=ABSENT,
-        wal=ABSENT,
-        manifest=ABSENT,
-        log=ABSENT,
-        secondary=ABSENT,
     )
-    return replace(findings, **changes)
+    return DatabaseFindings(**(readings | changes))
 
 
 def findings_of(at: float, **changes: Any) -> Findings:
-    findings = Findings(
+    """A tick that read nothing."""
+    readings: dict[str, Any] = {field.name: ABSENT for field in fields(Findings)}
+    readings.update(
         at=at,
         wall_seconds=WALL + at,
-        diskstats=ABSENT,
-        pressure=ABSENT,
         databases=(),
         devices=(),
         probes=(),
         written_bytes={},
         hidden_databases=0,
     )
-    return replace(findings, **changes)
+    return Findings(**(readings | changes))
 
 
 def probe_state(

@@ -135,6 +135,10 @@ def busy_database() -> DatabaseSnapshot:
         background_error=Known(
             BackgroundError("IO error: No space left on device", WALL - 3.0), "log", AT - 0.5
         ),
+        cpu_seconds=Known(
+            {"compaction": 300.5, "flush": 20.25, "foreground": 1200.0}, "process", AT - 0.5
+        ),
+        cpu_cores=known(1.5, "process"),
         cpu_limit_cores=2.0,
     )
 
@@ -173,6 +177,8 @@ def lost_database() -> DatabaseSnapshot:
         stalls=GONE,
         stall_seconds=GONE,
         background_error=GONE,
+        cpu_seconds=GONE,
+        cpu_cores=GONE,
         cpu_limit_cores=None,
     )
 
@@ -266,6 +272,8 @@ def snapshot() -> Snapshot:
         probes=probes(),
         alerts=alerts(),
         pressure_some_ratio=known(0.25, "pressure"),
+        host_cpu_busy_ratio=known(0.75, "cpu"),
+        host_cpu_cores=8,
         written_bytes={("nvme0n1", "fio"): 134_217_728},
         hidden_databases=1,
     )

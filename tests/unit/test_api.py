@@ -40,6 +40,8 @@ STATUS_KEYS = {
     "devices",
     "probes",
     "alerts",
+    "host_cpu_cores",
+    "quantities",
 }
 DATABASE_KEYS = {
     "name",
@@ -56,6 +58,7 @@ DATABASE_KEYS = {
     "stalls",
     "stall_seconds",
     "background_error",
+    "cpu_limit_cores",
 }
 DEVICE_KEYS = {
     "name",

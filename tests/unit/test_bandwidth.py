@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from agent.bandwidth import Capacity, CapacityEstimate, available_bandwidth, foreign_writes
 from agent.rates import MeanRate
 from agent.readings import Known, Missing
-from tests.unit.agent_samples import MIB, a_fio, disk_rates_of, known
+from tests.unit.agent_samples import DAY, MIB, a_fio, disk_rates_of, known
 
 NO_FIO = Missing("disabled", "fio is switched off")
 
 
 def measured(rate: float, at: float = 0.0) -> CapacityEstimate:
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     estimate.add_fio(a_fio(at, rate))
     return estimate
 
 
 def bytes_per_second(estimate: CapacityEstimate, limit: float | None = None) -> float:
-    capacity = estimate.capacity(limit, NO_FIO)
+    capacity = estimate.capacity(limit, NO_FIO, 0.0)
     assert isinstance(capacity, Known)
     return capacity.value.bytes_per_second
 
@@ -35,22 +35,24 @@ def saturate(
 
 def test_without_any_measurement_there_is_no_capacity_but_a_reason() -> None:
     """A limit caps a capacity; it does not make one."""
-    estimate = CapacityEstimate()
-    assert estimate.capacity(None, NO_FIO) is NO_FIO
-    assert estimate.capacity(100.0 * MIB, NO_FIO) is NO_FIO
-    assert estimate.baseline_bytes_per_second is None
+    estimate = CapacityEstimate(DAY)
+    assert estimate.capacity(None, NO_FIO, 0.0) is NO_FIO
+    assert estimate.capacity(100.0 * MIB, NO_FIO, 0.0) is NO_FIO
+    ratio = estimate.ratio_to_best()
+    assert isinstance(ratio, Missing)
+    assert ratio.reason == "not_yet_measured"
 
 
 def test_fio_and_what_others_wrote_meanwhile_make_the_capacity() -> None:
     """Capacity is everyone's total; it carries fio's spread, source and time."""
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     estimate.add_fio(a_fio(50.0, 300.0, other_write_bytes_per_second=100.0, spread_ratio=0.1))
-    assert estimate.capacity(None, NO_FIO) == Known(Capacity(400.0, 0.1, False), "fio", 50.0)
+    assert estimate.capacity(None, NO_FIO, 0.0) == Known(Capacity(400.0, 0.1, False), "fio", 50.0)
 
 
 def test_others_may_be_unknown() -> None:
     """Without diskstats fio's own rate is all there is."""
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     estimate.add_fio(a_fio(50.0, 300.0, other_write_bytes_per_second=None))
     assert bytes_per_second(estimate) == 300.0
 
@@ -58,15 +60,15 @@ def test_others_may_be_unknown() -> None:
 def test_a_fio_that_wrote_nothing_measures_nothing() -> None:
     """0 is not a capacity."""
     estimate = measured(0.0)
-    assert estimate.capacity(None, NO_FIO) is NO_FIO
+    assert estimate.capacity(None, NO_FIO, 0.0) is NO_FIO
 
 
 def test_a_newer_fio_replaces_the_older_one() -> None:
     """Up or down within a factor of ten."""
     estimate = measured(500.0)
     estimate.add_fio(a_fio(60.0, 400.0))
-    assert estimate.capacity(None, NO_FIO) == Known(Capacity(400.0, 0.05, False), "fio", 60.0)
-    assert estimate.baseline_bytes_per_second == 500.0
+    assert estimate.capacity(None, NO_FIO, 0.0) == Known(Capacity(400.0, 0.05, False), "fio", 60.0)
+    assert estimate.ratio_to_best() == Known(0.8, "fio", 60.0)
 
 
 def test_natural_traffic_above_the_measurement_lifts_it_as_a_lower_bound() -> None:
@@ -75,7 +77,7 @@ def test_natural_traffic_above_the_measurement_lifts_it_as_a_lower_bound() -> No
     estimate.add_traffic(10.0, 10.0, disk_rates_of(150.0))
     estimate.add_traffic(20.0, 10.0, disk_rates_of(120.0))
     expected = Known(Capacity(150.0, None, True), "observed traffic", 10.0)
-    assert expected == estimate.capacity(None, NO_FIO)
+    assert expected == estimate.capacity(None, NO_FIO, 0.0)
 
 
 def test_natural_traffic_below_the_measurement_says_nothing() -> None:
@@ -115,7 +117,7 @@ def test_a_limit_set_by_others_caps_the_capacity(
     limit: float | None, capacity: float, source: str
 ) -> None:
     """Only where it is below the measurement, and then it is the source."""
-    found = measured(100.0).capacity(limit, NO_FIO)
+    found = measured(100.0).capacity(limit, NO_FIO, 0.0)
     assert isinstance(found, Known)
     assert (capacity, source) == (found.value.bytes_per_second, found.source)
     assert not found.value.lower_bound
@@ -135,25 +137,30 @@ def test_saturated_traffic_is_a_measurement_after_thirty_seconds_of_full_queue()
     assert bytes_per_second(estimate) == 100.0
     saturate(estimate, 20.0, 30.0, 60.0)
     expected = Known(Capacity(60.0, None, False), "saturated traffic", 30.0)
-    assert expected == estimate.capacity(None, NO_FIO)
+    assert expected == estimate.capacity(None, NO_FIO, 0.0)
 
 
 def test_saturated_traffic_is_enough_without_fio() -> None:
     """Natural traffic is the best probe."""
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     saturate(estimate, 0.0, 30.0, 60.0)
     assert bytes_per_second(estimate) == 60.0
 
 
 def test_saturated_traffic_is_the_mean_over_its_time() -> None:
     """Not its peak."""
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     for at, rate in ((10.0, 30.0), (20.0, 60.0), (30.0, 90.0)):
         estimate.add_traffic(at, 10.0, disk_rates_of(rate, busy=1.0, queue=8.0))
-    assert estimate.capacity(None, NO_FIO) == Known(
+    assert estimate.capacity(None, NO_FIO, 0.0) == Known(
         Capacity(90.0, None, True), "observed traffic", 30.0
     )
-    assert estimate.baseline_bytes_per_second == pytest.approx(60.0)
+    ratio = estimate.ratio_to_best()
+    assert ratio == Known(1.0, "saturated traffic", 30.0), "the measurement itself is the mean"
+    saturate(estimate, 30.0, 130.0, 30.0)
+    halved = estimate.ratio_to_best()
+    assert isinstance(halved, Known)
+    assert halved.value == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +194,8 @@ def test_an_absurd_measurement_needs_another_to_confirm_it(absurd: float) -> Non
     """More than a factor of ten away from the last one, either way."""
     estimate = measured(100.0)
     estimate.add_fio(a_fio(60.0, absurd))
-    assert estimate.capacity(None, NO_FIO) == Known(Capacity(100.0, 0.05, False), "fio", 0.0)
-    assert estimate.baseline_bytes_per_second == 100.0
+    assert estimate.capacity(None, NO_FIO, 0.0) == Known(Capacity(100.0, 0.05, False), "fio", 0.0)
+    assert estimate.ratio_to_best() == Known(1.0, "fio", 0.0)
     estimate.add_fio(a_fio(120.0, absurd * 1.5))
     assert bytes_per_second(estimate) == absurd * 1.5
 
@@ -228,12 +235,40 @@ def test_one_fio_result_handed_in_every_tick_does_not_confirm_itself() -> None:
     assert bytes_per_second(estimate) == 100.0
 
 
-def test_the_baseline_is_the_best_measurement() -> None:
-    """A decline is told against it; it does not follow the device down."""
+def test_a_decline_is_told_against_the_best_measurement() -> None:
+    """It does not follow the device down."""
     estimate = measured(100.0)
     estimate.add_fio(a_fio(1.0, 300.0))
     estimate.add_fio(a_fio(2.0, 200.0))
-    assert estimate.baseline_bytes_per_second == 300.0
+    assert estimate.ratio_to_best() == Known(200.0 / 300.0, "fio", 2.0)
+
+
+def test_measurements_of_different_kinds_are_not_compared() -> None:
+    """Natural traffic rarely reaches fio's long sequential writes: that is no decline."""
+    estimate = measured(100.0)
+    saturate(estimate, 0.0, 30.0, 60.0)
+    assert estimate.ratio_to_best() == Known(1.0, "saturated traffic", 30.0)
+    estimate.add_fio(a_fio(60.0, 50.0))
+    assert estimate.ratio_to_best() == Known(0.5, "fio", 60.0)
+
+
+def test_a_fio_held_back_by_its_own_rate_limit_gives_a_lower_bound() -> None:
+    """It found out what it was allowed, not what the device can do."""
+    estimate = CapacityEstimate(DAY)
+    estimate.add_fio(a_fio(5.0, 100.0, rate_limited=True))
+    assert estimate.capacity(None, NO_FIO, 5.0) == Known(Capacity(100.0, 0.05, True), "fio", 5.0)
+
+
+def test_a_measurement_older_than_the_maximal_age_is_stale() -> None:
+    """Absent with a reason, limit or not, until there is a newer one."""
+    estimate = measured(100.0)
+    assert isinstance(estimate.capacity(None, NO_FIO, DAY), Known)
+    for limit in (None, 10.0):
+        stale = estimate.capacity(limit, NO_FIO, DAY + 1.0)
+        assert isinstance(stale, Missing)
+        assert stale.reason == "stale"
+    estimate.add_fio(a_fio(DAY + 2.0, 90.0))
+    assert isinstance(estimate.capacity(None, NO_FIO, DAY + 3.0), Known)
 
 
 @given(
@@ -253,7 +288,7 @@ def test_capacity_is_within_the_limit_and_never_below_the_last_traffic(
     steps: list[tuple[bool, float, float, float, float]], limit: float | None
 ) -> None:
     """Whatever comes in: capped, positive, and at least what was just carried."""
-    estimate = CapacityEstimate()
+    estimate = CapacityEstimate(DAY)
     now = 0.0
     carried = 0.0
     for is_fio, rate, elapsed, busy, queue in steps:
@@ -264,7 +299,7 @@ def test_capacity_is_within_the_limit_and_never_below_the_last_traffic(
         else:
             estimate.add_traffic(now, elapsed, disk_rates_of(rate, busy=busy, queue=queue))
             carried = rate if elapsed >= 5.0 else 0.0
-        capacity = estimate.capacity(limit, NO_FIO)
+        capacity = estimate.capacity(limit, NO_FIO, 0.0)
         if isinstance(capacity, Known):
             assert 0 < capacity.value.bytes_per_second <= (limit or 1e10)
             assert capacity.value.bytes_per_second >= min(carried, limit or carried)

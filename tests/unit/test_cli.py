@@ -488,6 +488,19 @@ def test_probe_fio_without_fio_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
+def commands_below(pid: int) -> set[bytes]:
+    """The programs that a process has started."""
+    commands = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (entry / "stat").read_bytes().rpartition(b")")[2].split()[1]
+            if int(parent) == pid:
+                commands.add((entry / "cmdline").read_bytes().partition(b"\0")[0])
+        except OSError:
+            continue  # ended meanwhile
+    return commands
+
+
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 def test_probe_fio_that_is_told_to_end_takes_fio_with_it(tmp_path: Path) -> None:
     """SIGTERM to the command ends the program and removes its file."""
@@ -495,7 +508,7 @@ def test_probe_fio_that_is_told_to_end_takes_fio_with_it(tmp_path: Path) -> None
     with subprocess.Popen([*argv, "--mode", "accurate"], env=environment()) as running:
         try:
             give_up = time.monotonic() + 30
-            while not list(tmp_path.glob("*/*")):
+            while b"fio" not in commands_below(running.pid):
                 if running.poll() is not None:
                     pytest.skip("fio cannot run here")
                 assert time.monotonic() < give_up

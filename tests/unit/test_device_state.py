@@ -10,6 +10,7 @@ from probes.diskstats import DiskstatsProbe
 from probes.samples import BlockLayer
 from tests.unit.agent_samples import (
     ABSENT,
+    DAY,
     MIB,
     ROCKSDB,
     FixedClock,
@@ -27,12 +28,12 @@ def tick(
     state: DeviceState, at: float, written: float, *, fio_active: bool = False
 ) -> DeviceSnapshot:
     counters = diskstats(at, disk_counters(written))
-    return state.update(device_findings(fio_active=fio_active), counters, ())
+    return state.update(device_findings(fio_active=fio_active), counters, (), 0.0)
 
 
 def test_rates_need_two_readings() -> None:
     """The first tick says why there are none."""
-    first = tick(DeviceState(), 0.0, 1e9)
+    first = tick(DeviceState(DAY), 0.0, 1e9)
     for quantity in (first.write_bytes_per_second, first.read_bytes_per_second):
         assert isinstance(quantity, Missing)
         assert quantity.reason == "not_yet_measured"
@@ -40,7 +41,7 @@ def test_rates_need_two_readings() -> None:
 
 def test_rates_are_those_of_the_last_interval() -> None:
     """Writes, reads, queue and await, each with its source and time."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 0.0)
     after = disk_counters(
         1024_000,
@@ -50,7 +51,7 @@ def test_rates_are_those_of_the_last_interval() -> None:
         write_milliseconds=500,
         weighted_io_milliseconds=20_000,
     )
-    snapshot = state.update(device_findings(), diskstats(10.0, after), ())
+    snapshot = state.update(device_findings(), diskstats(10.0, after), (), 0.0)
     assert snapshot.write_bytes_per_second == Known(102_400.0, "diskstats", 10.0)
     assert snapshot.read_bytes_per_second == Known(51_200.0, "diskstats", 10.0)
     assert snapshot.write_await_seconds == Known(0.005, "diskstats", 10.0)
@@ -59,7 +60,7 @@ def test_rates_are_those_of_the_last_interval() -> None:
 
 def test_an_idle_interval_has_no_await() -> None:
     """No request, no mean; the other rates are zero."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 0.0)
     snapshot = tick(state, 10.0, 0.0)
     assert snapshot.write_bytes_per_second == Known(0.0, "diskstats", 10.0)
@@ -69,7 +70,7 @@ def test_an_idle_interval_has_no_await() -> None:
 
 def test_counters_that_went_back_give_no_rate_and_the_next_two_readings_do() -> None:
     """A reset or a wrap is not negative traffic."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 1e9)
     reset = tick(state, 10.0, 0.0)
     assert isinstance(reset.write_bytes_per_second, Missing)
@@ -80,10 +81,10 @@ def test_counters_that_went_back_give_no_rate_and_the_next_two_readings_do() -> 
 
 def test_a_vanished_device_has_neither_rates_nor_a_remembered_mean() -> None:
     """Never the old value."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 0.0)
     tick(state, 10.0, 5120.0)
-    gone = state.update(device_findings(), diskstats(20.0), ())
+    gone = state.update(device_findings(), diskstats(20.0), (), 0.0)
     assert isinstance(gone.write_bytes_per_second, Missing)
     assert gone.write_bytes_per_second.reason == "device_vanished"
     assert state.natural_writes is None
@@ -94,16 +95,16 @@ def test_a_vanished_device_has_neither_rates_nor_a_remembered_mean() -> None:
 
 def test_without_diskstats_the_reason_is_its_own() -> None:
     """And the mean of minutes ago is not shown as of now."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 0.0)
     tick(state, 10.0, 5120.0)
-    assert state.update(device_findings(), ABSENT, ()).write_bytes_per_second is ABSENT
+    assert state.update(device_findings(), ABSENT, (), 0.0).write_bytes_per_second is ABSENT
     assert state.natural_writes is None
 
 
 def test_natural_writes_are_the_mean_of_five_minutes() -> None:
     """A burst before that is forgotten."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     written = 0.0
     for step in range(60):
         written += 51_200_000.0 if step < 20 else 5120.0
@@ -114,7 +115,7 @@ def test_natural_writes_are_the_mean_of_five_minutes() -> None:
 
 def test_intervals_that_fio_touched_are_not_natural_traffic() -> None:
     """Active at either end: the whole interval is left out of mean and capacity."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     written = 0.0
     for step, active in enumerate([False, False, True, True, False, False]):
         written += 5120.0 if step in (1, 5) else 1e12
@@ -125,56 +126,67 @@ def test_intervals_that_fio_touched_are_not_natural_traffic() -> None:
 
 def test_a_fio_that_ran_between_two_ticks_is_told_by_its_result() -> None:
     """It was active at neither end, but it ended after the interval had begun."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     tick(state, 0.0, 0.0)
     tick(state, 10.0, 5120.0)
     result = known(a_fio(15.0, 100 * MIB), at=15.0)
-    state.update(device_findings(fio=result), diskstats(20.0, disk_counters(1e9)), ())
+    state.update(device_findings(fio=result), diskstats(20.0, disk_counters(1e9)), (), 0.0)
     assert state.natural_writes == MeanRate(512.0, 10.0, 10.0)
-    state.update(device_findings(fio=result), diskstats(30.0, disk_counters(1e9 + 10_240)), ())
+    state.update(device_findings(fio=result), diskstats(30.0, disk_counters(1e9 + 10_240)), (), 0.0)
     assert state.natural_writes == MeanRate(768.0, 20.0, 30.0)
 
 
 def test_capacity_and_fio_are_missing_for_fios_reason() -> None:
     """Nothing was measured, and the snapshot says why."""
-    snapshot = DeviceState().update(device_findings(), ABSENT, ())
+    snapshot = DeviceState(DAY).update(device_findings(), ABSENT, (), 0.0)
     assert snapshot.capacity is snapshot.capacity_ratio is snapshot.fio is ABSENT
 
 
 def test_capacity_comes_from_fio_and_outlives_its_result() -> None:
     """The last valid value is kept with its age when a later fio fails."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     fio = Known(a_fio(5.0, 100 * MIB, other_write_bytes_per_second=20 * MIB), "fio", 5.0)
-    snapshot = state.update(device_findings(fio=fio), ABSENT, ())
+    snapshot = state.update(device_findings(fio=fio), ABSENT, (), 0.0)
     assert isinstance(snapshot.capacity, Known)
     assert snapshot.capacity.value.bytes_per_second == 120 * MIB
     assert snapshot.fio == Known(100 * MIB, "fio", 5.0)
     assert snapshot.capacity_ratio == Known(1.0, "fio", 5.0)
-    later = state.update(device_findings(), ABSENT, ())
+    later = state.update(device_findings(), ABSENT, (), 0.0)
     assert later.fio is ABSENT
     assert later.capacity == snapshot.capacity
 
 
+def test_a_capacity_that_is_too_old_is_missing_with_its_ratio() -> None:
+    """By the maximal age the state was made with."""
+    state = DeviceState(DAY)
+    findings = device_findings(fio=known(a_fio(5.0, 100 * MIB), at=5.0))
+    assert isinstance(state.update(findings, ABSENT, (), DAY).capacity, Known)
+    old = state.update(device_findings(), ABSENT, (), DAY + 6.0)
+    for quantity in (old.capacity, old.capacity_ratio):
+        assert isinstance(quantity, Missing)
+        assert quantity.reason == "stale"
+
+
 def test_a_decline_shows_in_the_capacity_ratio() -> None:
     """Against the best measurement known."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     for at, rate in ((5.0, 100.0), (6.0, 60.0)):
         snapshot = state.update(
-            device_findings(fio=known(a_fio(at, rate * MIB), at=at)), ABSENT, ()
+            device_findings(fio=known(a_fio(at, rate * MIB), at=at)), ABSENT, (), at
         )
     assert snapshot.capacity_ratio == Known(0.6, "fio", 6.0)
 
 
 def test_the_lowest_limit_on_any_layer_of_the_stack_caps_the_capacity() -> None:
     """The control group may name the partition or the disk; other devices' limits do not count."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     fio = known(a_fio(5.0, 100 * MIB))
     limits = [
         limits_of(d8_0=60 * MIB, d9_9=1.0),
         limits_of(d8_01=50 * MIB),  # the partition of a_device()
         limits_of(),
     ]
-    snapshot = state.update(device_findings(fio=fio), ABSENT, limits)
+    snapshot = state.update(device_findings(fio=fio), ABSENT, limits, 0.0)
     assert snapshot.limit_bytes_per_second == 50 * MIB
     assert isinstance(snapshot.capacity, Known)
     assert (snapshot.capacity.value.bytes_per_second, snapshot.capacity.source) == (
@@ -188,30 +200,35 @@ def test_a_configured_limit_counts_like_any_other() -> None:
     findings = device_findings(
         fio=known(a_fio(5.0, 100 * MIB)), configured_limit_bytes_per_second=40 * MIB
     )
-    assert DeviceState().update(findings, ABSENT, ()).limit_bytes_per_second == 40 * MIB
+    assert DeviceState(DAY).update(findings, ABSENT, (), 0.0).limit_bytes_per_second == 40 * MIB
     lower = [limits_of(d8_0=30 * MIB)]
-    assert DeviceState().update(findings, ABSENT, lower).limit_bytes_per_second == 30 * MIB
-    assert DeviceState().update(device_findings(), ABSENT, ()).limit_bytes_per_second is None
+    assert DeviceState(DAY).update(findings, ABSENT, lower, 0.0).limit_bytes_per_second == 30 * MIB
+    assert (
+        DeviceState(DAY).update(device_findings(), ABSENT, (), 0.0).limit_bytes_per_second is None
+    )
 
 
 def test_a_limit_is_not_a_decline_of_the_device() -> None:
-    """It holds for baseline and capacity alike; a decline below it shows."""
-    state = DeviceState()
+    """The ratio is that of the measurements; the cap shows in the capacity alone."""
+    state = DeviceState(DAY)
     limit = [limits_of(d8_0=10 * MIB)]
-    healthy = state.update(device_findings(fio=known(a_fio(5.0, 100 * MIB))), ABSENT, limit)
-    assert healthy.capacity_ratio == Known(1.0, "limit", 5.0)
-    worn = state.update(device_findings(fio=known(a_fio(6.0, 11 * MIB))), ABSENT, limit)
-    assert worn.capacity_ratio == Known(1.0, "limit", 6.0)
-    broken = state.update(device_findings(fio=known(a_fio(7.0, 5 * MIB))), ABSENT, limit)
-    assert broken.capacity_ratio == Known(0.5, "fio", 7.0)
+    healthy = state.update(device_findings(fio=known(a_fio(5.0, 100 * MIB))), ABSENT, limit, 0.0)
+    assert healthy.capacity_ratio == Known(1.0, "fio", 5.0)
+    worn = state.update(device_findings(fio=known(a_fio(6.0, 50 * MIB))), ABSENT, limit, 0.0)
+    assert worn.capacity_ratio == Known(0.5, "fio", 6.0)
+    for snapshot in (healthy, worn):
+        assert isinstance(snapshot.capacity, Known)
+        assert snapshot.capacity.value.bytes_per_second == 10 * MIB
 
 
 def test_natural_traffic_lifts_the_capacity() -> None:
     """The whole way from counters to the lower bound."""
-    state = DeviceState()
+    state = DeviceState(DAY)
     fio = known(a_fio(-5.0, 1 * MIB), at=-5.0)
-    state.update(device_findings(fio=fio), diskstats(0.0, disk_counters(0.0)), ())
-    snapshot = state.update(device_findings(fio=fio), diskstats(10.0, disk_counters(20 * MIB)), ())
+    state.update(device_findings(fio=fio), diskstats(0.0, disk_counters(0.0)), (), 0.0)
+    snapshot = state.update(
+        device_findings(fio=fio), diskstats(10.0, disk_counters(20 * MIB)), (), 0.0
+    )
     assert isinstance(snapshot.capacity, Known)
     assert snapshot.capacity.value.bytes_per_second == 2 * MIB
     assert snapshot.capacity.value.lower_bound
@@ -220,7 +237,7 @@ def test_natural_traffic_lifts_the_capacity() -> None:
 def test_what_the_device_is_goes_into_the_snapshot() -> None:
     """Name, number, sizes and the layers of its stack."""
     device = a_device(layers=(BlockLayer("dm-0", "252:0", "dm"), BlockLayer("sda", "8:0", "disk")))
-    snapshot = DeviceState().update(device_findings(sample=device), ABSENT, ())
+    snapshot = DeviceState(DAY).update(device_findings(sample=device), ABSENT, (), 0.0)
     assert (snapshot.name, snapshot.devnum, snapshot.layers) == ("sda", "8:0", ("dm-0", "sda"))
     assert (snapshot.size_bytes, snapshot.filesystem_free_bytes) == (10**12, 10**11)
     assert (snapshot.filesystem_type, snapshot.scratch_directory) == ("ext4", "/srv/scratch")
@@ -237,9 +254,9 @@ def test_real_counters_that_stand_still_are_an_idle_device(
     proc = ROCKSDB.parent / "proc" / tree
     sample = DiskstatsProbe(FixedClock(), str(proc)).read()
     findings = device_findings(name=name, sample=a_device(name, devnum))
-    state = DeviceState()
-    state.update(findings, Known(sample, "diskstats", 0.0), ())
+    state = DeviceState(DAY)
+    state.update(findings, Known(sample, "diskstats", 0.0), (), 0.0)
     again = diskstats(10.0, *sample.disks.values())
-    snapshot = state.update(findings, again, ())
+    snapshot = state.update(findings, again, (), 0.0)
     assert snapshot.write_bytes_per_second == Known(0.0, "diskstats", 10.0)
     assert snapshot.mean_queue_depth == Known(0.0, "diskstats", 10.0)

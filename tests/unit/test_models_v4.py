@@ -129,6 +129,8 @@ def test_the_size_vote_changes_hands_at_5_and_30_gigabytes(size_gb: float, phase
         (100.0, None, 1.0, "initial"),
         (1000.0, 100.0, None, "middle"),  # middle : final
         (100.0, None, 10.0, "middle"),
+        (100.0, 0.0, None, "initial"),  # 0 is known
+        (100.0, None, 0.0, "initial"),
         (5000.0, 60.0, 100.0, "initial"),  # one each
         (1000.0, 100.0, 1.0, "initial"),
         (100.0, 10.0, 10.0, "initial"),
@@ -241,6 +243,7 @@ def test_one_phase_and_one_record_size_serve_a_whole_array() -> None:
     """Scalars spread over the shape of the bandwidths."""
     predictions = v4.predict_arrays([1000.0, 2000.0], phase=1, record_size_bytes=MIB)
     assert pytest.approx(predictions.puts_per_second.tolist()) == [47.0, 94.0]
+    assert predictions.factor == 1.0
     assert predictions.phase.tolist() == [1, 1]
 
 

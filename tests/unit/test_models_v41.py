@@ -80,6 +80,8 @@ def test_other_context_does_not_stand_for_a_missing_size() -> None:
         (0.0, 0.0, 0.89775),
         (0.0, None, 0.89775),
         (None, 0.0, 0.89775),
+        (0.0, 0.9, 0.89775),  # 0 is known: no default in its place
+        (3.9, 0.0, 0.89775),
         (20.0, 0.0, 0.8528625),
     ],
 )

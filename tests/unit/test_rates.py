@@ -123,6 +123,13 @@ def test_intervals_older_than_the_window_are_dropped() -> None:
     assert window.mean() is None
 
 
+def test_intervals_may_be_shorter_than_a_second() -> None:
+    """The mean is per second all the same."""
+    window = IntervalWindow(60.0)
+    window.add(0.0, 0.25, 10.0)
+    assert window.mean() == MeanRate(40.0, 0.25, 0.0)
+
+
 def test_an_interval_without_length_gives_no_rate() -> None:
     """Nothing over no time is not zero."""
     window = IntervalWindow(60.0)

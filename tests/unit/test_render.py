@@ -53,6 +53,7 @@ def test_a_healthy_database_at_a_glance() -> None:
         "  records   1,040 B each, write amplification 6.2, 123,456,789 writes so far\n"
         "  LSM       files by level 21 2, 3.3 GiB, 1.9 GiB pending\n"
         "  device    no block device behind /wal: it is tmpfs\n"
+        "  CPU       1.5 of 8 cores, quota 2, host 75 % busy, I/O pressure 25 %\n"
         "  nvme0n1   2,800 MiB/s write capacity  fio, 1 min ago\n"
         "            now writing 480 MiB/s, 0.4 ms a write\n"
         "            372.5 GiB free, probes wrote 128.0 MiB\n"
@@ -83,7 +84,7 @@ def test_active_alerts_come_first() -> None:
 def test_a_failing_probe_is_shown_and_one_without_data_is_not() -> None:
     """What is normal needs no line."""
     assert "probe fingerprint /srv/idle does not exist" in shown()
-    assert "pressure" not in shown()
+    assert "probe pressure" not in shown()
 
 
 def test_hidden_databases_come_with_the_command_that_finds_them() -> None:

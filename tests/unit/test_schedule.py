@@ -306,14 +306,22 @@ def test_run_due_starts_only_what_is_due(clock: FixedClock) -> None:
     assert (now.calls, later.calls) == (1, 0)
 
 
-def test_run_due_waits_for_the_foreground_only(clock: FixedClock, hanging: Hanging) -> None:
+def test_run_due_waits_for_the_foreground_only(clock: FixedClock) -> None:
     """It returns while the background runs, with the foreground's answer there."""
-    background = slot_of(hanging.read, clock, timeout_seconds=LONG, background=True)
+    release = threading.Event()
+
+    def until_released() -> str:
+        # Released only after run_due has returned; if that waited for us, we would give up first.
+        return "in time" if release.wait(5.0) else "waited for"
+
+    background = slot_of(until_released, clock, timeout_seconds=LONG, background=True)
     foreground = slot_of(Script("there").read, clock, timeout_seconds=LONG)
     run_due([background, foreground], clock, LONG)
+    release.set()
+    assert background.wait(LONG)
 
-    assert background.running
-    assert Known("there", "probe", 100.0) == foreground.answer(clock.now)
+    assert foreground.answer(clock.now) == Known("there", "probe", 100.0)
+    assert background.answer(clock.now) == Known("in time", "probe", 100.0)
 
 
 def test_run_due_gives_up_on_a_hanging_foreground(clock: FixedClock, hanging: Hanging) -> None:

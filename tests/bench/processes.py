@@ -1,0 +1,190 @@
+"""The processes of the live measurement: starting them, what they use, ending them for good."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+END_SECONDS = 5.0
+CHILD_POLL_SECONDS = 0.05
+
+
+class Program:
+    """A started program in a session of its own; ``end`` leaves nothing of it running."""
+
+    def __init__(
+        self, argv: Sequence[str], output: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.output = output
+        self.started = time.monotonic()
+        with output.open("wb") as file:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=None if environ is None else dict(environ),
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    def check(self) -> None:
+        """Raise RuntimeError with its last words when it has ended."""
+        if self._process.poll() is not None:
+            words = self.output.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"{self._process.args!r} ended early:\n{words}")
+
+    def end(self) -> None:
+        """SIGTERM, and SIGKILL to the whole group when that is not enough."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                pass  # the kill below does not ask
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the group ended with its leader
+        self._process.wait()
+
+    # -- what it uses
+
+    def cpu_seconds(self) -> float:
+        """CPU of all its threads, ended ones included, without children; to the nanosecond.
+
+        The process's CPU clock by its id, as clock_getcpuclockid(3) makes it; /proc/<pid>/stat
+        counts the same time in units of 10 ms.
+        """
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+    def stat_cpu_seconds(self) -> tuple[float, float]:
+        """CPU by /proc/<pid>/stat: its own (utime + stime), its reaped children's."""
+        fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        user, system, children_user, children_system = (int(field) for field in fields[11:15])
+        return (
+            (user + system) / CLOCK_TICKS_PER_SECOND,
+            (children_user + children_system) / CLOCK_TICKS_PER_SECOND,
+        )
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Rss and Pss now, and VmHWM, the highest Rss so far."""
+        text = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        text += Path(f"/proc/{self.pid}/status").read_text()
+        return {
+            found[1]: int(found[2]) * 1024
+            for found in re.finditer(r"^(Rss|Pss|VmHWM):\s+(\d+) kB$", text, re.MULTILINE)
+        }
+
+
+class Children(threading.Thread):
+    """Notes the CPU of every child a process reaps, under the name of the child's program."""
+
+    def __init__(self, parent: Program) -> None:
+        super().__init__(name="children", daemon=True)
+        self._parent = parent
+        self._over = threading.Event()
+        self.used: list[tuple[float, str, float]] = []  # monotonic time, name, CPU seconds
+
+    def run(self) -> None:
+        """Poll until ``stop`` or the parent's end."""
+        alive: dict[str, str] = {}
+        gone: list[str] = []
+        counted = 0.0
+        while not self._over.wait(CHILD_POLL_SECONDS):
+            try:
+                now = self._named_children(alive)
+                total = self._parent.stat_cpu_seconds()[1]
+            except OSError:
+                return
+            # A child leaves the list when it is reaped, which is also when its CPU is counted.
+            gone += [name for pid, name in alive.items() if pid not in now]
+            if total > counted:
+                self.used.append((time.monotonic(), "+".join(gone) or "unseen", total - counted))
+                counted, gone = total, []
+            alive = now
+
+    def stop(self) -> None:
+        """End polling."""
+        self._over.set()
+        self.join()
+
+    def _named_children(self, known: Mapping[str, str]) -> dict[str, str]:
+        pids: list[str] = []
+        task = f"/proc/{self._parent.pid}/task"
+        for thread in os.listdir(task):
+            try:
+                pids += Path(f"{task}/{thread}/children").read_text().split()
+            except OSError:
+                continue  # the thread has ended; its children go to another
+        return {pid: name for pid in pids if (name := known.get(pid) or _child_name(pid))}
+
+
+def _child_name(pid: str) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    if any(b"secondary_child" in word for word in words):
+        return "secondary"
+    # Before its exec a child still has its parent's command line: look again next time.
+    return "fio" if os.path.basename(words[0]) == b"fio" else ""
+
+
+class HttpTarget:
+    """One keep-alive connection to a program's /metrics."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
+
+    def scrape(self) -> tuple[float, str]:
+        """Seconds until the whole page was there, and the page; OSError when there is none."""
+        start = time.perf_counter()
+        try:
+            self._connection.request("GET", "/metrics")
+            answer = self._connection.getresponse()
+            page = answer.read()
+        except http.client.HTTPException as error:
+            self._connection.close()
+            raise OSError(f"no answer: {error}") from error
+        except OSError:
+            self._connection.close()
+            raise
+        elapsed = time.perf_counter() - start
+        if answer.status != 200:
+            raise OSError(f"/metrics answered {answer.status}")
+        return elapsed, page.decode()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def smaxd_command() -> list[str]:
+    """The installed entry point beside this Python, else the module."""
+    script = Path(sys.executable).with_name("smaxd")
+    return [str(script)] if script.exists() else [sys.executable, "-m", "agent"]
+
+
+def need(program: str, package: str) -> str:
+    """The program's path, or the end with one line that says what to install."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if path is None:
+        sys.exit(f"footprint: {program} is missing; install it first: apt-get install {package}")
+    return path

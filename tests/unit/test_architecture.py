@@ -1,0 +1,127 @@
+"""The import rules: probes know nothing of the agent, decisions know no clock and no I/O."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+DECISIONS = (
+    "agent.alerts.engine",
+    "agent.alerts.observe",
+    "agent.alerts.rules",
+    "agent.bandwidth",
+    "agent.config_tree",
+    "agent.cpu_use",
+    "agent.database_state",
+    "agent.device_state",
+    "agent.findings",
+    "agent.host_state",
+    "agent.models.phase_votes",
+    "agent.models.prediction",
+    "agent.models.reference",
+    "agent.models.select",
+    "agent.models.v4",
+    "agent.models.v41",
+    "agent.phase",
+    "agent.put_rate",
+    "agent.rates",
+    "agent.readings",
+    "agent.snapshot",
+    "agent.stalls",
+    "agent.workload",
+)
+FORBIDDEN = {"os", "time", "subprocess", "socket", "threading", "logging", "structlog"}
+
+
+PROBE_STATE = ("agent.schedule", "ProbeState")
+"""A frozen dataclass beside the threads that fill it: all of that module that they may take."""
+
+
+@cache
+def imports_of(module: str) -> tuple[tuple[str, str | None], ...]:
+    """(module, name) for every import anywhere in a module; name None for ``import module``."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    if not path.exists():
+        path = ROOT / module.replace(".", "/") / "__init__.py"
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import hides where a thing lives"
+            assert node.module is not None
+            found += [(node.module, alias.name) for alias in node.names]
+    return tuple(found)
+
+
+def exists(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def modules_imported_by(module: str) -> set[str]:
+    """``from package import module`` imports the module, not only the package."""
+    found = set()
+    for source, name in imports_of(module):
+        if (source, name) == PROBE_STATE:
+            continue
+        inner = f"{source}.{name}"
+        found.add(
+            inner if name is not None and source.startswith("agent") and exists(inner) else source
+        )
+    return found
+
+
+def modules_below(package: str) -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+        for path in (ROOT / package).rglob("*.py")
+    )
+
+
+@pytest.mark.parametrize("module", modules_below("probes"))
+def test_probes_never_import_the_agent(module: str) -> None:
+    """Data flows one way."""
+    assert not [name for name in modules_imported_by(module) if name.split(".")[0] == "agent"]
+
+
+@pytest.mark.parametrize("module", DECISIONS)
+def test_decisions_import_no_clock_no_io_and_no_logging(module: str) -> None:
+    """Nor does anything of the agent that they import."""
+    waiting: list[tuple[str, ...]] = [(module,)]
+    seen = {module}
+    while waiting:
+        chain = waiting.pop()
+        imported = modules_imported_by(chain[-1])
+        wrong = {name for name in imported if name.split(".")[0] in FORBIDDEN}
+        assert not wrong, f"{' -> '.join(chain)} imports {', '.join(sorted(wrong))}"
+        for name in sorted(imported - seen):
+            if name.split(".")[0] == "agent":
+                seen.add(name)
+                waiting.append((*chain, name))
+
+
+@pytest.mark.parametrize("module", DECISIONS)
+def test_decisions_open_no_files_and_print_nothing(module: str) -> None:
+    """Built-in functions need no import."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not called & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+def test_all_models_and_alert_rules_are_held_to_be_decisions() -> None:
+    """A new file in these packages is pure from its first day."""
+    inside = {
+        module
+        for package in ("agent/models", "agent/alerts")
+        for module in modules_below(package)
+        if module.count(".") == 2
+    }
+    assert inside <= set(DECISIONS)

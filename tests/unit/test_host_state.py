@@ -1,0 +1,206 @@
+"""All of the host: which database meets which device, and what starts over when."""
+
+from typing import Any
+
+import pytest
+
+from agent.alerts.rules import AlertSettings
+from agent.findings import DatabaseFindings, DeviceFindings, Findings
+from agent.host_state import HostState
+from agent.readings import Known, Missing
+from agent.snapshot import DatabaseSnapshot, Snapshot
+from probes.samples import CgroupLimitsSample, PressureSample
+from tests.unit.agent_samples import (
+    DAY,
+    MIB,
+    WALL,
+    a_device,
+    a_fio,
+    a_log,
+    a_wal,
+    database_findings,
+    device_findings,
+    disk_counters,
+    diskstats,
+    findings_of,
+    known,
+    limits_of,
+    on_device,
+    probe_state,
+)
+
+
+def host(**changes: Any) -> HostState:
+    settings: dict[str, Any] = {
+        "version": "0.1.0",
+        "config_hash": "abc",
+        "tick_seconds": 10.0,
+        "phase_hold_seconds": 300.0,
+        "capacity_max_age_seconds": DAY,
+        "alerts": AlertSettings(),
+    }
+    return HostState(**(settings | changes))
+
+
+def device_named(name: str, devnum: str, rate_mib: float = 100.0) -> DeviceFindings:
+    fio = known(a_fio(-5.0, rate_mib * MIB), at=-5.0)
+    return device_findings(name=name, sample=a_device(name, devnum), fio=fio)
+
+
+def database_on(name: str, device: str, devnum: str, **changes: Any) -> DatabaseFindings:
+    paths = (on_device("data", device, devnum),)
+    return database_findings(name=name, paths=paths, log=known(a_log()), **changes)
+
+
+def both_disks(at: float, sda: float, sdb: float) -> Known[Any]:
+    return diskstats(at, disk_counters(sda), disk_counters(sdb, name="sdb", devnum="8:16"))
+
+
+def two_of_each(at: float, **changes: Any) -> Findings:
+    findings: dict[str, Any] = {
+        "diskstats": both_disks(at, 1 * MIB * (at + 10), 2 * MIB * (at + 10)),
+        "databases": (database_on("one", "sda", "8:0"), database_on("two", "sdb", "8:16")),
+        "devices": (device_named("sda", "8:0"), device_named("sdb", "8:16", 500.0)),
+    }
+    return findings_of(at, **(findings | changes))
+
+
+def by_name(snapshot: Snapshot) -> dict[str, DatabaseSnapshot]:
+    return {database.name: database for database in snapshot.databases}
+
+
+def test_each_database_is_judged_by_the_device_that_carries_it() -> None:
+    """Traffic and capacity of sda for one, of sdb for two."""
+    state = host()
+    state.advance(two_of_each(0.0))
+    snapshot = state.advance(two_of_each(10.0))
+    databases = by_name(snapshot)
+    assert databases["one"].foreign_bytes_per_second == Known(
+        1 * MIB, "diskstats - log events", 0.0
+    )
+    for name, available in (("one", 99.0), ("two", 498.0)):
+        found = databases[name].available_bytes_per_second
+        assert isinstance(found, Known)
+        assert found.value / MIB == pytest.approx(available)
+
+
+def test_a_snapshot_tells_which_tick_it_is_and_of_what_agent() -> None:
+    """The frame around the numbers."""
+    state = host()
+    state.advance(findings_of(0.0))
+    pressure = PressureSample(10.0, 0.25, 0.1, 1.0, None, None, None)
+    probes = (probe_state("wal", "one", True),)
+    snapshot = state.advance(
+        findings_of(
+            10.0,
+            pressure=Known(pressure, "pressure", 10.0),
+            probes=probes,
+            written_bytes={("sda", "fio"): 5},
+            hidden_databases=3,
+        )
+    )
+    assert (snapshot.tick, snapshot.at, snapshot.wall_seconds) == (2, 10.0, WALL + 10.0)
+    assert (snapshot.version, snapshot.config_hash, snapshot.tick_seconds) == ("0.1.0", "abc", 10)
+    assert snapshot.pressure_some_ratio == Known(0.25, "pressure", 10.0)
+    assert snapshot.written_bytes == {("sda", "fio"): 5}
+    assert snapshot.hidden_databases == 3
+    assert snapshot.probes == probes
+
+
+@pytest.mark.parametrize(
+    ("answers", "ready"),
+    [((), False), ((None,), False), ((True, None), False), ((True, False), True)],
+)
+def test_it_is_ready_when_every_probe_has_answered_or_said_why_not(
+    answers: tuple[bool | None, ...], ready: bool
+) -> None:
+    """A failure is an answer; no probes at all are none."""
+    probes = tuple(probe_state(f"p{i}", "db", answer) for i, answer in enumerate(answers))
+    assert ready == host().advance(findings_of(0.0, probes=probes)).ready
+
+
+def test_another_incarnation_starts_over_under_the_same_name() -> None:
+    """A recreated database has no rate until two new readings, whatever the numbers say."""
+    state = host()
+
+    def tick(at: float, sequence: int, incarnation: int) -> DatabaseSnapshot:
+        database = database_on(
+            "one", "sda", "8:0", wal=a_wal(at, sequence), incarnation=incarnation
+        )
+        return state.advance(findings_of(at, databases=(database,))).databases[0]
+
+    tick(0.0, 0, 1)
+    assert tick(10.0, 1000, 1).observed_puts_per_second == Known(100.0, "wal", 10.0)
+    assert isinstance(tick(20.0, 2000, 2).observed_puts_per_second, Missing)
+    assert tick(30.0, 2500, 2).observed_puts_per_second == Known(50.0, "wal", 30.0)
+
+
+def test_a_database_or_device_that_left_is_forgotten() -> None:
+    """When it comes back, it has no history of before."""
+    state = host()
+    for at in (0.0, 10.0):
+        state.advance(two_of_each(at))
+    snapshot = state.advance(findings_of(20.0))
+    assert (snapshot.databases, snapshot.devices) == ((), ())
+    back = state.advance(two_of_each(30.0))
+    for device in back.devices:
+        assert isinstance(device.write_bytes_per_second, Missing)
+        assert device.write_bytes_per_second.reason == "not_yet_measured"
+
+
+def test_a_database_that_left_takes_its_alerts_with_it() -> None:
+    """Forgotten on purpose is not "its data vanished"; a device's alert stays."""
+    state = host()
+    for at in (0.0, 10.0, 140.0):
+        snapshot = state.advance(two_of_each(at))
+    assert {s.database for s in snapshot.alerts if s.active} == {"one", "two"}
+    left = state.advance(two_of_each(150.0, databases=(database_on("two", "sdb", "8:16"),)))
+    assert {s.database for s in left.alerts if s.active} == {"two"}
+    assert {s.device for s in left.alerts if not s.database} == {"sda", "sdb"}
+
+
+def test_a_database_whose_device_is_not_watched_yet_waits_for_it() -> None:
+    """The device is found a tick later than the database."""
+    database = database_on("one", "sda", "8:0")
+    snapshot = host().advance(findings_of(0.0, databases=(database,)))
+    recommended = snapshot.databases[0].recommended
+    assert isinstance(recommended, Missing)
+    assert recommended.reason == "not_yet_measured"
+
+
+def test_the_limits_of_a_databases_owner_count_on_the_devices_it_uses() -> None:
+    """Any of its directories makes the device one of its own."""
+    paths = (on_device("data", "sda", "8:0"), on_device("wal", "sdb", "8:16"))
+    limited = database_findings(
+        name="one",
+        paths=paths,
+        limits=known(limits_of(d8_0=50 * MIB, d8_16=60 * MIB, d8_32=1.0)),
+    )
+    devices = (
+        device_named("sda", "8:0"),
+        device_named("sdb", "8:16"),
+        device_named("sdc", "8:32"),
+    )
+    snapshot = host().advance(findings_of(0.0, databases=(limited,), devices=devices))
+    limits = {device.name: device.limit_bytes_per_second for device in snapshot.devices}
+    assert limits == {"sda": 50 * MIB, "sdb": 60 * MIB, "sdc": None}
+
+
+def test_a_cpu_quota_is_shown_with_its_database() -> None:
+    """None without a quota, and without an answer."""
+    quota = known(CgroupLimitsSample(0.0, {}, 1.5))
+    databases = (database_findings(name="a", limits=quota), database_findings(name="b"))
+    snapshot = host().advance(findings_of(0.0, databases=databases))
+    assert [database.cpu_limit_cores for database in snapshot.databases] == [1.5, None]
+
+
+def test_alerts_are_carried_from_tick_to_tick() -> None:
+    """Data that is stale for its 120 s raises the alert, and not before."""
+    state = host()
+    active = []
+    for at in range(0, 140, 10):
+        snapshot = state.advance(two_of_each(float(at)))
+        states = {(s.alert, s.database): s.active for s in snapshot.alerts}
+        active.append(states["data_stale", "one"])
+    assert active == [at >= 120 for at in range(0, 140, 10)]
+    assert {s.device for s in snapshot.alerts if s.database == "one"} == {"sda"}
