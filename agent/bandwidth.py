@@ -19,7 +19,7 @@ FOREIGN_WINDOW_SECONDS = 300.0
 FLOOR_WINDOW_SECONDS = 3600.0
 """How long a rate that the device demonstrably carried keeps lifting an older measurement."""
 
-FLOOR_MIN_INTERVAL_SECONDS = 5.0
+PROVING_SECONDS = 5.0
 """Shorter intervals are bursts into the drive's cache, which prove nothing about a rate."""
 
 SATURATED_BUSY_RATIO = 0.98
@@ -66,7 +66,7 @@ class CapacityEstimate:
 
     def add_traffic(self, at: float, elapsed_seconds: float, rates: DiskRates) -> None:
         """Take one interval of the device's natural (non-fio) traffic into account."""
-        if elapsed_seconds < FLOOR_MIN_INTERVAL_SECONDS:
+        if elapsed_seconds < PROVING_SECONDS:
             return
         self._floors.append((at, rates.write_bytes_per_second))
         while self._floors[0][0] < at - FLOOR_WINDOW_SECONDS:

@@ -7,6 +7,7 @@ together by a test.
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, cast
 
 import msgspec
@@ -194,12 +195,12 @@ def check(config: Config) -> list[str]:
         split_listen_address(config.web.listen_address)
     except ValueError as error:
         problems.append(f"web.listen_address: {error}")
-    for key, names in (
-        ("databases", [database.name or database.path for database in config.databases]),
-        ("devices", [device.name for device in config.devices]),
-    ):
-        repeated = [name for name, times in Counter(names).items() if times > 1]
-        problems += [f"{key}: {name!r} is there more than once" for name in repeated]
+    paths = _repeated(database.path.rstrip("/") for database in config.databases)
+    labels = _repeated(database.name or database.path for database in config.databases)
+    devices = _repeated(device.name for device in config.devices)
+    problems += [f"databases: {path!r} is there more than once" for path in paths]
+    problems += [f"databases: {name!r} is there more than once" for name in labels - paths]
+    problems += [f"devices: {name!r} is there more than once" for name in devices]
     for index, database in enumerate(config.databases):
         where = f"databases[{index}]"
         for what, path in (("path", database.path), *(("db_paths", p) for p in database.db_paths)):
@@ -220,3 +221,7 @@ def check(config: Config) -> list[str]:
                 f"{'below' if worse_is_lower else 'above'} the threshold {rule.threshold:g}"
             )
     return problems
+
+
+def _repeated(names: Iterable[str]) -> set[str]:
+    return {name for name, times in Counter(names).items() if times > 1}

@@ -159,6 +159,7 @@ class DatabaseState:
         now: float,
     ) -> Known[PhaseInForce] | Missing:
         if isinstance(available, Missing):
+            self._phase.interrupt()
             return available
         age_seconds, stored_bytes = value_of(age), value_of(stored)
         evidence = PhaseEvidence(
@@ -298,7 +299,8 @@ def _device_names(findings: DatabaseFindings, *roles: str) -> set[str]:
 
 
 def _on_one_device(findings: DatabaseFindings) -> bool:
-    return len(_device_names(findings, *(path.role for path in findings.paths))) == 1
+    known = all(isinstance(path.device, Known) for path in findings.paths)
+    return known and len(_device_names(findings, *(path.role for path in findings.paths))) == 1
 
 
 def _wal_is_on_data_device(findings: DatabaseFindings) -> bool:

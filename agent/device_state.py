@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from agent.bandwidth import FOREIGN_WINDOW_SECONDS, CapacityEstimate
+from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, CapacityEstimate
 from agent.findings import DeviceFindings
 from agent.rates import IntervalWindow, MeanRate
 from agent.readings import Known, Missing, Quantity
@@ -18,6 +18,7 @@ class DeviceState:
         self._estimate = CapacityEstimate(capacity_max_age_seconds)
         self._natural_writes = IntervalWindow(FOREIGN_WINDOW_SECONDS)
         self._before: DiskstatsSample | None = None
+        self._traffic_start: DiskstatsSample | None = None
         self._fio_was_active = False
         self._rates: Known[DiskRates] | Missing = _NEEDS_TWO
 
@@ -94,6 +95,7 @@ class DeviceState:
             return
         if before is None or devnum not in before.disks:
             self._rates = _NEEDS_TWO
+            self._traffic_start = sample
             return
         elapsed = sample.at - before.at
         rates = disk_rates(before.disks[devnum], sample.disks[devnum], elapsed)
@@ -103,7 +105,20 @@ class DeviceState:
         self._rates = Known(rates, "diskstats", sample.at)
         if not fio_touched:
             self._natural_writes.add(sample.at, elapsed, rates.write_bytes_per_second * elapsed)
-            self._estimate.add_traffic(sample.at, elapsed, rates)
+        self._follow_capacity(devnum, sample, fio_touched=fio_touched)
+
+    def _follow_capacity(self, devnum: str, sample: DiskstatsSample, *, fio_touched: bool) -> None:
+        """Give natural traffic to the estimate in intervals long enough to prove a rate."""
+        start = self._traffic_start
+        if fio_touched or start is None or devnum not in start.disks:
+            self._traffic_start = sample
+            return
+        elapsed = sample.at - start.at
+        if elapsed >= PROVING_SECONDS:
+            rates = disk_rates(start.disks[devnum], sample.disks[devnum], elapsed)
+            self._traffic_start = sample
+            if rates is not None:
+                self._estimate.add_traffic(sample.at, elapsed, rates)
 
     def _of_rates(self, pick: Callable[[DiskRates], float | None]) -> Quantity:
         if isinstance(self._rates, Missing):

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
-from agent.schedule import ProbeState
 from probes.rocksdb.samples import (
     FingerprintSample,
     LogSample,

@@ -100,6 +100,10 @@ class PhaseInference:
         self._candidate: int | None = None
         self._candidate_since = 0.0
 
+    def interrupt(self) -> None:
+        """A moment without evidence: a candidate must win without a break."""
+        self._candidate = None
+
     def update(self, evidence: PhaseEvidence, now: float) -> PhaseInForce:
         """The phase in force after this evidence; ``now`` in monotonic seconds."""
         winner, cast = votes(evidence)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, printable
 from probes.clock import Clock
 from probes.errors import NoData, ProbeError
@@ -17,23 +18,6 @@ T = TypeVar("T")
 
 STALE_AFTER_CADENCES = 3.0
 """A value older than this many cadences of its probe is stale and is not shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeState:
-    """How one probe on one target is doing; ``success`` is None before its first answer.
-
-    ``absent`` tells a normal "no data" from a failure. Durations in seconds, times Unix.
-    """
-
-    probe: str
-    target: str
-    success: bool | None
-    absent: bool
-    duration_seconds: float | None
-    last_success_wall_seconds: float | None
-    reason: str | None
-    detail: str | None
 
 
 @dataclass(frozen=True, slots=True)

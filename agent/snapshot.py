@@ -10,8 +10,8 @@ from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
 from agent.models.prediction import Prediction
 from agent.phase import PhaseInForce
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity
-from agent.schedule import ProbeState
 from probes.rocksdb.samples import BackgroundError, ColumnFamilyShape, StallCondition
 
 

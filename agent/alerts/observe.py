@@ -1,10 +1,11 @@
 """The numbers that the rules watch, taken out of one tick's findings."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from agent.alerts.rules import Observation
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity, value_of
-from agent.schedule import ProbeState
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot
 
 
@@ -53,6 +54,9 @@ def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
     name = database.name
     device = next((p.device for p in database.places if p.role == "data" and p.device), "")
     headroom = value_of(database.headroom_ratio)
+    left = database.available_bytes_per_second
+    if headroom is None and isinstance(left, Missing) and left.reason == "no_bandwidth_left":
+        headroom = -math.inf  # no model has a number there, and nothing could be worse
     summary = (
         f"{name} takes {_number(database.observed_puts_per_second)} puts/s of a sustainable "
         f"{_number_of_recommended(database)}"

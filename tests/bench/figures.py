@@ -71,19 +71,20 @@ def machine() -> dict[str, str]:
 def table(figures: Sequence[Figure]) -> str:
     """The report's lines: median (lowest..highest, count) of each figure."""
     rows = [("", "", "smaxd", "node_exporter", "aim")]
-    section = ""
+    titles: dict[int, str] = {}  # by the row they stand before
     for figure in figures:
-        if figure.section != section:
-            section = figure.section
-            rows.append((section.upper(), "", "", "", ""))
+        if figure.section not in titles.values():
+            titles[len(rows)] = figure.section
         beside = "" if figure.node_exporter is None else figure.node_exporter.shown()
         rows.append((f"  {figure.name}", figure.unit, figure.smaxd.shown(), beside, figure.aim))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    # A section's title may be longer than its column; it has the line to itself.
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        if number in titles:
+            lines.append(titles[number])
+        cells = zip(row, widths, strict=True)
+        lines.append("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+    return "\n".join(lines)
 
 
 def document(figures: Sequence[Figure], notes: Sequence[str]) -> dict[str, Any]:

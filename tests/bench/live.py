@@ -412,6 +412,14 @@ class Live:
             ),
         )
         section = "children of the daemon during the whole run"
+        elapsed = time.monotonic() - self._smaxd.program.started
+        but_fio = sum(cpu for _, name, cpu in children.used if name != "fio")
+        yield Figure(
+            section,
+            f"all but fio, amortised over {WINDOW_SECONDS:g} s",
+            "ms",
+            series([but_fio / elapsed * WINDOW_SECONDS], MILLISECONDS),
+        )
         names = sorted({name for _, name, _ in children.used})
         for name in names:
             used = [cpu for _, each, cpu in children.used if each == name]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 END_SECONDS = 5.0
-CHILD_POLL_SECONDS = 0.05
+CHILD_POLL_SECONDS = 0.02
 
 
 class Program:
@@ -109,7 +109,9 @@ class Children(threading.Thread):
             # A child leaves the list when it is reaped, which is also when its CPU is counted.
             gone += [name for pid, name in alive.items() if pid not in now]
             if total > counted:
-                self.used.append((time.monotonic(), "+".join(gone) or "unseen", total - counted))
+                self.used.append(
+                    (time.monotonic(), "+".join(gone) or "too short to be named", total - counted)
+                )
                 counted, gone = total, []
             alive = now
 

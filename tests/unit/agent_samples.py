@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.findings import DatabaseFindings, DeviceFindings, Findings, PathFindings
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
-from agent.schedule import ProbeState
 from probes.diskstats import DiskRates
 from probes.rocksdb.log import parse_log
 from probes.rocksdb.manifest import ManifestProbe

@@ -16,8 +16,8 @@ from agent.loop import Published
 from agent.metrics import SnapshotCollector
 from agent.models.prediction import Prediction
 from agent.phase import PhaseInForce
+from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity
-from agent.schedule import ProbeState
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, PlacedFiles, Snapshot
 from probes.rocksdb.samples import (
     BackgroundError,

@@ -8,9 +8,9 @@ from agent.alerts.observe import observations
 from agent.alerts.rules import SEVERITY, AlertSettings, Observation
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
+from agent.probe_state import ProbeState
 from agent.rates import MeanRate
 from agent.readings import Known, Missing
-from agent.schedule import ProbeState
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot
 from probes.rocksdb.samples import BackgroundError, StallCondition
 from tests.unit.agent_samples import (

@@ -26,6 +26,7 @@ DECISIONS = (
     "agent.models.v4",
     "agent.models.v41",
     "agent.phase",
+    "agent.probe_state",
     "agent.put_rate",
     "agent.rates",
     "agent.readings",
@@ -34,10 +35,6 @@ DECISIONS = (
     "agent.workload",
 )
 FORBIDDEN = {"os", "time", "subprocess", "socket", "threading", "logging", "structlog"}
-
-
-PROBE_STATE = ("agent.schedule", "ProbeState")
-"""A frozen dataclass beside the threads that fill it: all of that module that they may take."""
 
 
 @cache
@@ -66,8 +63,6 @@ def modules_imported_by(module: str) -> set[str]:
     """``from package import module`` imports the module, not only the package."""
     found = set()
     for source, name in imports_of(module):
-        if (source, name) == PROBE_STATE:
-            continue
         inner = f"{source}.{name}"
         found.add(
             inner if name is not None and source.startswith("agent") and exists(inner) else source

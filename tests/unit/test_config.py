@@ -521,3 +521,13 @@ def test_any_tree_is_a_valid_configuration_or_a_list_of_problems(tree: object) -
     if config is not None:
         assert check(config) == []
         assert math.isfinite(config.tick_seconds + config.phase.hold_seconds)
+
+
+def test_one_database_under_two_names_is_refused() -> None:
+    """Two labels for the same files would count everything twice."""
+    text = b"databases: [{path: /srv/db, name: a}, {path: /srv/db/, name: b}]"
+
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text)
+
+    assert caught.value.problems == ["databases: '/srv/db' is there more than once"]

@@ -260,3 +260,16 @@ def test_real_counters_that_stand_still_are_an_idle_device(
     snapshot = state.update(findings, again, (), 0.0)
     assert snapshot.write_bytes_per_second == Known(0.0, "diskstats", 10.0)
     assert snapshot.mean_queue_depth == Known(0.0, "diskstats", 10.0)
+
+
+def test_short_ticks_prove_a_rate_together() -> None:
+    """Intervals under 5 s are bursts; a fast tick must add them up instead of losing them."""
+    state = DeviceState(capacity_max_age_seconds=3600.0)
+    measured = device_findings(fio=known(a_fio(0.0, 10 * MIB)))
+    for second in range(8):
+        counters = diskstats(float(second), disk_counters(second * 100.0 * MIB))
+        snapshot = state.update(measured, counters, (), float(second))
+
+    assert isinstance(snapshot.capacity, Known)
+    assert snapshot.capacity.source == "observed traffic"
+    assert snapshot.capacity.value.bytes_per_second == pytest.approx(100 * MIB)

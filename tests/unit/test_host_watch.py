@@ -112,9 +112,9 @@ def test_a_device_that_was_missing_is_looked_for_on_each_tick(host: Host) -> Non
     host.database.with_name("away").rename(host.database)
     host.tick()
 
-    assert [
-        (place.role, isinstance(place.device, Known)) for place in host.tick().databases[0].paths
-    ] == [("data", True), ("wal", True)]
+    places = {place.role: place.device for place in host.tick().databases[0].paths}
+
+    assert isinstance(places["data"], Known)
 
 
 def test_a_database_that_returns_is_the_same_incarnation(host: Host) -> None:

@@ -12,7 +12,7 @@ from agent.alerts.engine import AlertState
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import ChangeLog, Logger, Loop, Published
-from agent.schedule import ProbeState
+from agent.probe_state import ProbeState
 from agent.snapshot import Snapshot
 from probes.clock import SystemClock
 from tests.unit.snapshots import WALL, alerts, busy_database, snapshot

@@ -176,3 +176,17 @@ def test_it_changes_at_most_once_in_a_hold_time_and_only_to_what_held(
             held = [names[w] == after.name for t, w, _ in history if at - HOLD <= t <= at]
             assert all(held)
     assert all(later - earlier >= HOLD for earlier, later in pairwise(changes))
+
+
+def test_a_moment_without_evidence_interrupts_the_wait() -> None:
+    """What was not seen to hold did not hold without a break."""
+    inference = PhaseInference(hold_seconds=100.0)
+    early = PhaseEvidence(4000.0, 1.0, 1.0, None, None, None)
+    late = PhaseEvidence(100.0, 1000.0, 100.0, None, None, None)
+    inference.update(early, 0.0)
+    inference.update(late, 10.0)
+
+    inference.interrupt()
+
+    assert inference.update(late, 150.0).name == "initial"
+    assert inference.update(late, 250.0).name == "final"
