@@ -59,6 +59,7 @@ class DatabaseWatch:
         self._settings = settings
         self._tools = tools
         self._incarnation: _Incarnation | None = None
+        self._directories: tuple[str | None, str | None] = (None, None)
         self._incarnation_count = 0
         self._fingerprint: Slot[FingerprintSample] = self._slot(
             "fingerprint", FingerprintProbe(self.path, tools.clock)
@@ -133,12 +134,10 @@ class DatabaseWatch:
             return
         self.missing_since = None
         options = self._options.answer(now)
-        known_options = options.value if isinstance(options, Known) else None
-        incarnation = _Incarnation(
-            fingerprint.value.incarnation,
-            known_options.wal_dir if known_options else None,
-            known_options.db_log_dir if known_options else None,
-        )
+        if isinstance(options, Known):
+            self._directories = (options.value.wal_dir, options.value.db_log_dir)
+        # While OPTIONS cannot be read, the directories are taken to be those it last named.
+        incarnation = _Incarnation(fingerprint.value.incarnation, *self._directories)
         log = None if self._log is None else self._log.answer(now)
         if isinstance(log, Known):
             for directory in log.value.table_directories:

@@ -53,6 +53,7 @@ class Loop:
         self._changes = ChangeLog(log)
         self._log = log
         self._stop = threading.Event()
+        self._defect: str | None = None
 
     def stop(self) -> None:
         """Ask the loop to end; it does so before the next tick."""
@@ -66,9 +67,10 @@ class Loop:
             began = self._clock.monotonic()
             try:
                 snapshot = self._state.advance(self._watch.collect())
-            except Exception:  # a defect must not end the service; the log tells of it
-                self._log.exception("tick_failed")
+            except Exception as defect:  # a defect must not end the service; the log tells of it
+                self._log_defect(defect)
             else:
+                self._defect = None
                 self._published.put(snapshot, self._clock.monotonic() - began)
                 if self._changes.write(snapshot):
                     early = list(EARLY_TICKS_SECONDS)
@@ -77,6 +79,12 @@ class Loop:
             # A grid of whole cadences from the start: a slow tick delays none but itself.
             until_grid = self._tick_seconds - (now - start) % self._tick_seconds
             self._stop.wait(min(until_grid, early.pop(0)) if early else until_grid)
+
+    def _log_defect(self, defect: Exception) -> None:
+        """The traceback once, not with every tick that fails in the same way."""
+        if repr(defect) != self._defect:
+            self._defect = repr(defect)
+            self._log.exception("tick_failed")
 
 
 class ChangeLog:
@@ -91,11 +99,15 @@ class ChangeLog:
     def write(self, snapshot: Snapshot) -> bool:
         """Log the differences to the previous snapshot; True when a database is new or another."""
         databases_changed = self._write_databases(snapshot)
+        # Of a database that is gone, one probe says so; the others only follow.
+        gone = {p.target for p in snapshot.probes if p.probe == "fingerprint" and not p.success}
         seen = set()
         for probe in snapshot.probes:
             key = (probe.probe, probe.target)
             seen.add(key)
             if probe.success is None or self._probes.get(key, "") == probe.reason:
+                continue
+            if probe.target in gone and probe.probe != "fingerprint":
                 continue
             known = key in self._probes
             self._probes[key] = probe.reason

@@ -20,6 +20,13 @@ class InvalidInput(ValueError):
     """An input no model can work with; the message says which and what would be valid."""
 
 
+def checked_rate(puts_per_second: float) -> float:
+    """The rate itself; InvalidInput when the inputs, each valid, give no finite number."""
+    if not puts_per_second < float("inf"):
+        raise InvalidInput("these inputs give no finite put rate; check their units")
+    return puts_per_second
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One model's sustainable put rate and the inputs it came from.

@@ -26,6 +26,7 @@ from agent.models.prediction import (
     MIB,
     InvalidInput,
     Prediction,
+    checked_rate,
 )
 
 UTILIZATION: Final = np.array([0.019, 0.047, 0.046])
@@ -140,7 +141,7 @@ def predict(
     check_record_size(record_size_bytes)
     index = resolve_phase(bandwidth_mib, phase, runtime_minutes, database_size_gb)
     return Prediction(
-        puts_per_second=put_rate(bandwidth_mib, index, record_size_bytes),
+        puts_per_second=checked_rate(put_rate(bandwidth_mib, index, record_size_bytes)),
         model="v4",
         phase=PHASES[index],
         confidence=CONFIDENCE_LEVELS[confidence(bandwidth_mib, index)],

@@ -12,7 +12,12 @@ import numpy.typing as npt
 
 from agent.models import v4
 from agent.models.phase_votes import FINAL, INITIAL, MIDDLE, PHASES, UNKNOWN, Number, as_numbers
-from agent.models.prediction import CONFIDENCE_LEVELS, DEFAULT_RECORD_SIZE_BYTES, Prediction
+from agent.models.prediction import (
+    CONFIDENCE_LEVELS,
+    DEFAULT_RECORD_SIZE_BYTES,
+    Prediction,
+    checked_rate,
+)
 
 INITIAL_FACTOR: Final = 0.85
 SMALL_DATABASE_FACTOR: Final = 0.9
@@ -131,7 +136,9 @@ def predict(
         )
     )
     return Prediction(
-        puts_per_second=v4.put_rate(bandwidth_mib, index, record_size_bytes) * correction,
+        puts_per_second=checked_rate(
+            v4.put_rate(bandwidth_mib, index, record_size_bytes) * correction
+        ),
         model="v4.1",
         phase=PHASES[index],
         confidence=CONFIDENCE_LEVELS[confidence(index, correction)],
