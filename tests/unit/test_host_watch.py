@@ -10,7 +10,7 @@ import pytest
 from agent.config import Config, DatabaseSettings, SecondarySettings
 from agent.findings import Findings
 from agent.host_watch import HostWatch
-from agent.readings import Known
+from agent.readings import Known, Missing
 from agent.watch_tools import WatchTools
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
@@ -131,3 +131,21 @@ def test_a_database_that_returns_is_the_same_incarnation(host: Host) -> None:
     assert not isinstance(missing.wal, Known)
     assert (missing.incarnation, same.incarnation, other.incarnation) == (1, 1, 2)
     assert isinstance(same.wal, Known)
+
+
+def test_options_that_cannot_be_read_for_a_moment_change_nothing(host: Host) -> None:
+    """The directories it named last stay in force: no baseline is lost."""
+    (options,) = host.database.glob("OPTIONS-*")
+    text = options.read_text()
+    named = f"[DBOptions]\n  wal_dir={host.database.parent}/wal\n"
+    options.write_text(text.replace("[DBOptions]\n", named))
+    host.tick()
+    before = host.tick().databases[0]
+    options.rename(host.database / "hidden")
+    without = host.tick().databases[0]
+
+    assert [place.path for place in before.paths if place.role == "wal"] == [
+        f"{host.database.parent}/wal"
+    ]
+    assert isinstance(without.options, Missing)
+    assert without.incarnation == before.incarnation

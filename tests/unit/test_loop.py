@@ -204,6 +204,28 @@ def test_a_tick_that_fails_is_logged_and_the_next_one_runs(lines: LogCapture) ->
     assert events(lines) == ["tick_failed"]
 
 
+def test_the_same_defect_is_logged_once_in_a_row(lines: LogCapture) -> None:
+    """A traceback with every tick would fill the journal; another defect is news again."""
+    loop = loop_of(lines, Published(), ValueError("a"), ValueError("a"), ValueError("b"), quiet())
+
+    assert len(run_until_used_up(loop, 1)) == 1
+    assert events(lines) == ["tick_failed", "tick_failed"]
+
+
+def test_a_database_that_is_gone_is_one_line(lines: LogCapture) -> None:
+    """Its other probes fail for the same reason."""
+    gone = [
+        ProbeState(probe, "orders", False, False, 0.1, WALL, "database_missing", "it is gone")
+        for probe in ("options", "wal", "fingerprint", "log")
+    ]
+    before = dataclasses.replace(with_probe(True, None), databases=())
+
+    assert written(lines, before, dataclasses.replace(before, probes=tuple(gone))) == [
+        "probe_no_data"
+    ]
+    assert lines.entries[0]["probe"] == "fingerprint"
+
+
 def test_a_loop_that_was_stopped_does_not_tick(lines: LogCapture) -> None:
     """Stopping before the start counts."""
     published = Published()

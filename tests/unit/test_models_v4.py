@@ -309,3 +309,9 @@ def test_numpy_scalars_are_as_good_as_floats() -> None:
     """A caller that takes one element out of an array gets plain answers."""
     prediction = v4.predict(np.float64(1000.0), runtime_minutes=np.float64(60.0))
     assert (prediction.phase, prediction.confidence) == ("middle", "high")
+
+
+def test_inputs_that_give_no_finite_rate_are_refused() -> None:
+    """Each is valid, together they overflow."""
+    with pytest.raises(InvalidInput, match="no finite put rate"):
+        v4.predict(1e308, phase="final", record_size_bytes=1e-300)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +175,24 @@ def test_where_open_files_are_hidden_a_single_candidate_is_taken(
     assert read(database, proc).owner_pid == 41
     proc_with_locks(tmp_path / "proc", one + lock_line(database / "LOCK", 42, device=0))
     assert read(database, proc).owner_pid is None
+
+
+def test_one_miss_of_the_lock_list_is_not_believed(database: Path, tmp_path: Path) -> None:
+    """The list is not read at one moment, and lacks a lock now and then while others change."""
+    proc = proc_with_locks(tmp_path / "proc", "")
+    (proc / "locks").unlink()
+    os.mkfifo(proc / "locks")
+
+    def give_lists() -> None:
+        for text in ("", lock_line(database / "LOCK", 41)):
+            (proc / "locks").write_text(text)
+
+    kernel = threading.Thread(target=give_lists, daemon=True)
+    kernel.start()
+    sample = read(database, proc)
+    kernel.join(10.0)
+
+    assert sample.owner_pid == 41
 
 
 def test_without_a_lock_list_the_owner_is_unknown(database: Path, tmp_path: Path) -> None:
