@@ -27,10 +27,10 @@ def working_directory() -> Path:
     """A new directory on a real block device with room; else an exit with one line."""
     candidates = [
         tempfile.gettempdir(),
-        "/var/tmp",
+        "/var/tmp",  # noqa: S108 - mkdtemp makes a private directory in it
         str(SCRIPTS.parent / ".cache"),
         str(Path.home()),
-    ]  # noqa: S108
+    ]
     reasons = []
     for candidate in candidates:
         try:
