@@ -8,7 +8,7 @@ from probes.rocksdb.log_lines import STALL_MARK
 from probes.rocksdb.stats_dump import DUMP_MARK
 
 VERSION_MARK = b"RocksDB version:"
-TABLES_MARK = b" SST files in "
+TABLES_MARK = b" dir, Total Num"
 OPENING_MARK = b"Recovering from manifest file"
 CLOSED_MARK = b"Shutdown complete"
 FAMILY_MARKS = (b"] Column family [", b"] Created column family [")
