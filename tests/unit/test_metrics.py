@@ -12,15 +12,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent.database_metrics import DATABASE_COUNTERS, DATABASE_GAUGES, QUANTITIES
 from agent.loop import Published
-from agent.metrics import (
-    DATABASE_COUNTERS,
-    DATABASE_GAUGES,
-    OTHER_QUANTITIES,
-    PLACED_GAUGES,
-    SnapshotCollector,
-    registry_for,
-)
+from agent.metrics import SnapshotCollector, registry_for
 from agent.readings import Known, Missing
 from agent.snapshot import Snapshot
 from tests.unit import snapshots
@@ -145,8 +139,7 @@ def test_the_openmetrics_page_has_the_same_series() -> None:
 
 def test_every_quantity_has_an_age_or_a_reason() -> None:
     """A number that is not known is absent with a reason, never 0."""
-    names = {a for a, _, _ in DATABASE_GAUGES + DATABASE_COUNTERS + PLACED_GAUGES}
-    names |= set(OTHER_QUANTITIES)
+    names = set(QUANTITIES)
     shown = page_of(snapshots.snapshot())
     aged = {dict(k)["quantity"] for n, k in shown if n == "smax_estimate_age_seconds"}
     unavailable = {dict(k)["quantity"] for n, k in shown if n == "smax_unavailable"}
