@@ -104,6 +104,7 @@ class DeviceDocument(msgspec.Struct, frozen=True):
     layers: list[str]
     limit_bytes_per_second: float | None
     capacity_is_lower_bound: bool | None
+    capacity_spread_ratio: float | None
     scratch_directory: str | None
     fio_written_bytes: int
     quantities: dict[str, QuantityDocument]
@@ -325,6 +326,9 @@ def _device(device: DeviceSnapshot, snapshot: Snapshot, now: float) -> DeviceDoc
         limit_bytes_per_second=device.limit_bytes_per_second,
         capacity_is_lower_bound=(
             capacity.value.lower_bound if isinstance(capacity, Known) else None
+        ),
+        capacity_spread_ratio=(
+            capacity.value.spread_ratio if isinstance(capacity, Known) else None
         ),
         scratch_directory=device.scratch_directory,
         fio_written_bytes=snapshot.written_bytes.get((device.name, "fio"), 0),

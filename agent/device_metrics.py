@@ -17,6 +17,11 @@ def device_families(devices: tuple[DeviceSnapshot, ...]) -> Iterator[Metric]:
         "Total write rate of the device while saturated, everyone's writes included.",
         labels=["device"],
     )
+    spread = GaugeMetricFamily(
+        "smax_device_write_capacity_spread_ratio",
+        "Standard deviation / mean of the bandwidth while the capacity was measured.",
+        labels=["device"],
+    )
     limit = GaugeMetricFamily(
         "smax_device_write_limit_bytes_per_second",
         "Lowest write limit set by control groups or configuration.",
@@ -25,9 +30,12 @@ def device_families(devices: tuple[DeviceSnapshot, ...]) -> Iterator[Metric]:
     for device in devices:
         if isinstance(device.capacity, Known):
             capacity.add_metric([device.name], device.capacity.value.bytes_per_second)
+            if device.capacity.value.spread_ratio is not None:
+                spread.add_metric([device.name], device.capacity.value.spread_ratio)
         if device.limit_bytes_per_second is not None:
             limit.add_metric([device.name], device.limit_bytes_per_second)
     yield capacity
+    yield spread
     yield limit
     for name, text, pick in _DEVICE_GAUGES:
         gauge = GaugeMetricFamily(name, text, labels=["device"])

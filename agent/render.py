@@ -214,10 +214,12 @@ def _device_lines(device: DeviceDocument) -> Iterator[list[Style]]:
     if capacity.value is None:
         yield _line(device.name, _absence(capacity))
     else:
+        ratio = device.capacity_spread_ratio
+        spread = "" if ratio is None else f" +- {100 * ratio:.0f} %"
         bound = "at least " if device.capacity_is_lower_bound else ""
         yield _line(
             device.name,
-            (f"{bound}{capacity.value / MIB:,.0f} MiB/s write capacity", ""),
+            (f"{bound}{capacity.value / MIB:,.0f} MiB/s{spread} write capacity", ""),
             (f"  {capacity.source}, {_duration(capacity.age_seconds or 0.0)} ago", "dim"),
         )
     written = device.quantities["write_bytes_per_second"].value
