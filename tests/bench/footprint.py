@@ -53,7 +53,7 @@ def main() -> None:
                 figures = list(live.figures(tick_figures))
             say("models and LOG parser")
             figures += [*model_figures(), *log_figures(directory)]
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             sys.exit(f"footprint: {error}")
         except KeyboardInterrupt:
             sys.exit(130)

@@ -1,6 +1,5 @@
 """The processes of the live measurement: starting them, what they use, ending them for good."""
 
-import http.client
 import os
 import re
 import shutil
@@ -8,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 END_SECONDS = 5.0
-CHILD_POLL_SECONDS = 0.02
 
 
 class Program:
@@ -84,91 +81,6 @@ class Program:
             found[1]: int(found[2]) * 1024
             for found in re.finditer(r"^(Rss|Pss|VmHWM):\s+(\d+) kB$", text, re.MULTILINE)
         }
-
-
-class Children(threading.Thread):
-    """Notes the CPU of every child a process reaps, under the name of the child's program."""
-
-    def __init__(self, parent: Program) -> None:
-        super().__init__(name="children", daemon=True)
-        self._parent = parent
-        self._over = threading.Event()
-        self.used: list[tuple[float, str, float]] = []  # monotonic time, name, CPU seconds
-
-    def run(self) -> None:
-        """Poll until ``stop`` or the parent's end."""
-        alive: dict[str, str] = {}
-        gone: list[str] = []
-        counted = 0.0
-        while not self._over.wait(CHILD_POLL_SECONDS):
-            try:
-                now = self._named_children(alive)
-                total = self._parent.stat_cpu_seconds()[1]
-            except OSError:
-                return
-            # A child leaves the list when it is reaped, which is also when its CPU is counted.
-            gone += [name for pid, name in alive.items() if pid not in now]
-            if total > counted:
-                self.used.append(
-                    (time.monotonic(), "+".join(gone) or "too short to be named", total - counted)
-                )
-                counted, gone = total, []
-            alive = now
-
-    def stop(self) -> None:
-        """End polling."""
-        self._over.set()
-        self.join()
-
-    def _named_children(self, known: Mapping[str, str]) -> dict[str, str]:
-        pids: list[str] = []
-        task = f"/proc/{self._parent.pid}/task"
-        for thread in os.listdir(task):
-            try:
-                pids += Path(f"{task}/{thread}/children").read_text().split()
-            except OSError:
-                continue  # the thread has ended; its children go to another
-        return {pid: name for pid in pids if (name := known.get(pid) or _child_name(pid))}
-
-
-def _child_name(pid: str) -> str:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    if any(b"secondary_child" in word for word in words):
-        return "secondary"
-    # Before its exec a child still has its parent's command line: look again next time.
-    return "fio" if os.path.basename(words[0]) == b"fio" else ""
-
-
-class HttpTarget:
-    """One keep-alive connection to a program's /metrics."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10.0)
-
-    def scrape(self) -> tuple[float, str]:
-        """Seconds until the whole page was there, and the page; OSError when there is none."""
-        start = time.perf_counter()
-        try:
-            self._connection.request("GET", "/metrics")
-            answer = self._connection.getresponse()
-            page = answer.read()
-        except http.client.HTTPException as error:
-            self._connection.close()
-            raise OSError(f"no answer: {error}") from error
-        except OSError:
-            self._connection.close()
-            raise
-        elapsed = time.perf_counter() - start
-        if answer.status != 200:
-            raise OSError(f"/metrics answered {answer.status}")
-        return elapsed, page.decode()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
 
 
 def free_port() -> int:

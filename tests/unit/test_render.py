@@ -54,7 +54,7 @@ def test_a_healthy_database_at_a_glance() -> None:
         "  LSM       files by level 21 2, 3.3 GiB, 1.9 GiB pending\n"
         "  device    no block device behind /wal: it is tmpfs\n"
         "  CPU       1.5 of 8 cores, quota 2, host 75 % busy, I/O pressure 25 %\n"
-        "  nvme0n1   2,800 MiB/s +- 5 % write capacity  fio, 1 min ago\n"
+        "  nvme0n1   2,800 MiB/s +- 4 % write capacity  fio, 1 min ago\n"
         "            now writing 480 MiB/s, 0.4 ms a write\n"
         "            372.5 GiB free, probes wrote 128.0 MiB\n"
     )
@@ -159,7 +159,7 @@ def test_a_lower_bound_is_called_one() -> None:
     bound = dataclasses.replace(device.capacity.value, lower_bound=True)
     lower = dataclasses.replace(device, capacity=Known(bound, "observed traffic", AT))
 
-    assert "at least 2,800 MiB/s +- 5 % write capacity  observed traffic" in shown(
+    assert "at least 2,800 MiB/s +- 4 % write capacity  observed traffic" in shown(
         dataclasses.replace(healthy(), devices=(lower,))
     )
 
