@@ -17,7 +17,7 @@ from probes.rocksdb.discover import DiscoveryResult, discover_databases
 from probes.samples import BlockDeviceSample
 from probes.scratch import remove_scratch_directory
 
-FORGET_AFTER_SECONDS = 600.0
+FORGET_AFTER_SECONDS = 60.0
 """A discovered database whose directory has been gone for so long is not reported any more."""
 
 HOST = "host"

@@ -130,7 +130,7 @@ class ChangeLog:
                 db=alert.database,
                 device=alert.device,
                 value=alert.value,
-                summary=alert.summary,
+                summary=alert.summary if alert.active else None,
             )
         return databases_changed
 

@@ -86,7 +86,7 @@ def _alert_line(alert: AlertDocument) -> list[Style]:
 
 def _database_lines(database: DatabaseDocument) -> Iterator[list[Style]]:
     version = f"RocksDB {database.rocksdb_version}" if database.rocksdb_version else "RocksDB"
-    owner = f"pid {database.owner_pid}" if database.owner_pid else "not open"
+    owner = f"pid {database.owner_pid}" if database.owner_pid else "no owner seen"
     tail = f"  {version}, {owner}"
     yield [(_cut_left(database.name, WIDTH - len(tail)), "bold cyan"), (tail, "dim")]
     observed = database.quantities["observed_puts_per_second"]
@@ -132,7 +132,7 @@ def _stall_text(database: DatabaseDocument) -> list[Style]:
     if database.background_error is not None:
         return [("STOPPED for good: ", "bold red"), (_cut(database.background_error, 45), "red")]
     if database.stalls is None:
-        return [("stall state unknown", "yellow")]
+        return [("stall state unknown: no flush in the LOG yet, or its level hides it", "yellow")]
     if not database.stalls:
         seconds = sum((database.stall_seconds or {}).values())
         return [("flowing", "green"), (f"  {_duration(seconds)} of stalls in the LOG read", "dim")]

@@ -1,6 +1,7 @@
 """Write stalls and background errors in force, by the LOG or, without it, by the LSM's shape."""
 
 from agent.readings import Known, Missing
+from agent.workload import NO_EVENTS
 from probes.rocksdb.samples import (
     BackgroundError,
     LogSample,
@@ -41,7 +42,7 @@ def stall_conditions(
             return Known(by_shape, "manifest and options", manifest.at)
     if isinstance(log, Missing):
         return log
-    return Missing("log_has_no_events", "the LOG carries no events: its level hides them")
+    return Missing("log_has_no_events", NO_EVENTS)
 
 
 def _level0_conditions(

@@ -16,11 +16,20 @@ from probes.rocksdb.samples import (
 MEMTABLE_OVERHEAD_BYTES = 11.0
 """total_data_size holds, per entry, an 8-byte sequence and type and about 3 bytes of lengths."""
 
-WAL_OVERHEAD_BYTES = 4.0
-"""A put in a write batch is a type byte, two varint lengths of 1 to 2 bytes, key and value."""
+
+def wal_overhead_bytes(record_bytes: float) -> float:
+    """What a write batch adds to key and value: a type byte and two varint lengths.
+
+    The key's takes one byte up to 127; the value's one up to 127, two up to 16383, else three.
+    """
+    return 3.0 + (record_bytes >= 128 + 16) + (record_bytes >= 16384 + 16)
+
 
 WINDOW_SECONDS = 300.0
 """Over how long work is averaged (DESIGN: 5 min mean)."""
+
+NO_EVENTS = "the LOG tells of no flush yet, or its level hides them"
+"""Which of the two cannot be told: a quiet LOG looks like one whose level is too high."""
 
 STATS_DUMP_STALE_SECONDS = 1800.0
 """RocksDB dumps every 600 s by default; three missed dumps and the last one is history."""
@@ -63,7 +72,7 @@ def _record_size_of_wal(wal: Known[WalSample] | Missing) -> Quantity:
     mean = wal.value.mean_record_bytes
     if mean is None:
         return Missing("wal_too_short", "the WAL's tail holds too few whole records")
-    return Known(max(1.0, mean - WAL_OVERHEAD_BYTES), "wal tail", wal.at)
+    return Known(max(1.0, mean - wal_overhead_bytes(mean)), "wal tail", wal.at)
 
 
 def _record_size_of_log(log: Known[LogSample] | Missing) -> Quantity:
@@ -136,7 +145,7 @@ def _mean_of(
 ) -> Quantity:
     sample = log.value
     if not sample.has_events:
-        return Missing("log_has_no_events", "the LOG carries no events: its level hides them")
+        return Missing("log_has_no_events", NO_EVENTS)
     first = sample.first_wall_seconds
     if first is None or first > now_wall_seconds:
         return Missing("log_too_short", "the LOG's time is not known yet")
@@ -190,12 +199,12 @@ def wal_write_rate(put_rate: Quantity, size: Quantity) -> Quantity:
         return put_rate
     if isinstance(size, Missing):
         return size
-    return derive(put_rate, lambda rate: rate * (size.value + WAL_OVERHEAD_BYTES))
+    return derive(put_rate, lambda rate: rate * (size.value + wal_overhead_bytes(size.value)))
 
 
 def _with_events(log: Known[LogSample] | Missing) -> Known[LogSample] | Missing:
     if isinstance(log, Known) and not log.value.has_events:
-        return Missing("log_has_no_events", "the LOG carries no events: its level hides them")
+        return Missing("log_has_no_events", NO_EVENTS)
     return log
 
 

@@ -37,25 +37,26 @@ def judge(status: StatusDocument, name: str | None) -> tuple[int, str]:
         return UNKNOWN, f"no database {name!r} is watched; known: {known}"
     if status.stalled:
         return UNKNOWN, f"the agent has not ticked for {status.snapshot_age_seconds:.0f} s"
-    concerned = {d.name for d in databases} | {
-        place.device for d in databases for place in d.places if place.device
-    }
+    names = {d.name for d in databases}
+    devices = {place.device for d in databases for place in d.places if place.device}
     active = [
         alert
         for alert in status.alerts
+        # A database's alert carries its device as a label, which others share.
         if alert.active
-        and (name is None or alert.database in concerned or alert.device in concerned)
+        and (
+            name is None or (alert.database in names if alert.database else alert.device in devices)
+        )
     ]
     critical = [alert for alert in active if alert.severity == "critical"]
     figures = "; ".join(_figures(d) for d in databases) or "no database is running"
+    data = "".join(f"{' |' if d is databases[0] else ''} {_performance_data(d)}" for d in databases)
     for code, alerts in ((CRITICAL, critical), (WARNING, active)):
         if alerts:
             text = ", ".join(sorted({f"{a.alert} ({a.summary})" for a in alerts}))
-            return code, f"{text} - {figures}"
+            return code, f"{text} - {figures}{data}"
     unknown = [d.name for d in databases if d.recommended is None]
-    if unknown or not databases:
-        return UNKNOWN, figures
-    return OK, figures + " | " + " ".join(_performance_data(d) for d in databases)
+    return (UNKNOWN if unknown or not databases else OK), figures + data
 
 
 def _figures(database: DatabaseDocument) -> str:

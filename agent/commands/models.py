@@ -67,6 +67,6 @@ def print_validation(*, as_json: bool) -> None:
         said = "no claim" if claimed is None else f"claimed {claimed:.1f} %"
         click.echo(f"{summary.model:<5} mean {summary.mean_accuracy_percent:.1f} %, {said}")
     click.echo(
-        "\nThe claimed accuracies do not follow from the published formula. What smaxd publishes\n"
-        "as accuracy is only ever what it measured on the host."
+        "\nThe claimed accuracies do not follow from the published formula, and smaxd does not\n"
+        "repeat them as its own."
     )

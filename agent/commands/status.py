@@ -47,6 +47,8 @@ def watch_status(url: str, interval_seconds: float) -> int:
                 live.update(Group(*(_text(line) for line in _current(url))), refresh=True)
                 time.sleep(interval_seconds)
     except KeyboardInterrupt:
+        # The screen that was refreshed is gone: leave the last state on the terminal.
+        show_status(url, as_json=False)
         return 0
 
 

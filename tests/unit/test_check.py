@@ -76,7 +76,7 @@ def test_an_alert_is_named_with_its_summary_and_the_figures() -> None:
     """The line alone tells what to look at."""
     assert judged(host(snapshots.busy_database(), alerts=(alert("critical"),))) == (
         CRITICAL,
-        f"critical_rule (it is bad) - {ORDERS_FIGURES}",
+        f"critical_rule (it is bad) - {ORDERS_FIGURES} | 'orders puts'=57000 'orders s_max'=131670",
     )
 
 
@@ -85,6 +85,7 @@ def test_an_alert_is_named_with_its_summary_and_the_figures() -> None:
     [
         ("orders", "", "orders", CRITICAL),
         ("other", "", "orders", OK),
+        ("other", "nvme0n1", "orders", OK),
         ("", "nvme0n1", "orders", CRITICAL),
         ("", "sdz", "orders", OK),
         ("", "sdz", None, CRITICAL),

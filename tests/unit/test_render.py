@@ -64,7 +64,7 @@ def test_a_healthy_database_at_a_glance() -> None:
 def test_a_database_that_is_gone_says_why() -> None:
     """Every line has the reason instead of a number."""
     text = shown()
-    part = text[text.index("/srv/idle  RocksDB, not open") :]
+    part = text[text.index("/srv/idle  RocksDB, no owner seen") :]
 
     assert "S_max     /srv/idle does not exist" in part
     assert "observed  /srv/idle does not exist" in part

@@ -243,9 +243,10 @@ def test_a_manifest_that_cannot_be_read_ends_its_rates() -> None:
     assert value(work.flush_rate()) == 2.0
 
 
-def test_the_wal_takes_each_put_with_four_bytes_of_its_own() -> None:
-    """Missing when either figure is."""
-    assert workload.wal_write_rate(Known(10.0, "wal", 1.0), known(96.0)) == Known(1000.0, "wal", 1)
+@pytest.mark.parametrize(("size", "rate"), [(97.0, 1000.0), (996.0, 10000.0), (19995.0, 2e5)])
+def test_the_wal_takes_each_put_with_a_few_bytes_of_its_own(size: float, rate: float) -> None:
+    """A type and two lengths, which grow; missing when either figure is."""
+    assert workload.wal_write_rate(Known(10.0, "wal", 1.0), known(size)) == Known(rate, "wal", 1)
     assert workload.wal_write_rate(ABSENT, known(96.0)) is ABSENT
     assert workload.wal_write_rate(known(1.0), ABSENT) is ABSENT
 
