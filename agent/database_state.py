@@ -1,5 +1,6 @@
 """One database over time: put rate, bandwidth left to it, phase, S_max."""
 
+import math
 import statistics
 from collections import deque
 
@@ -36,6 +37,9 @@ class DatabaseState:
         self._work = workload.ManifestWork()
         self._cpu = ProcessCpuUse()
         self._phase = PhaseInference(phase_hold_seconds)
+        self.own_writes_since = -math.inf
+        """From when on this database's own writes are known, where only the process tells them:
+        compared with the device's over longer, its writes before a restart would look foreign."""
         self._recent: deque[tuple[float, float]] = deque()
 
     def update(
@@ -108,9 +112,10 @@ class DatabaseState:
                 findings.options,
                 wall_seconds,
                 has_owner=owner is not None,
+                owner_gone=findings.owner_gone,
             ),
-            stall_seconds=derive(log, lambda sample: sample.stall_seconds),
-            background_error=background_error(log),
+            stall_seconds=derive(_not_open(findings) or log, lambda sample: sample.stall_seconds),
+            background_error=_not_open(findings) or background_error(log),
             cpu_seconds=cpu_seconds(findings.process),
             cpu_cores=self._cpu.cores(findings.process),
             cpu_limit_cores=(
@@ -128,15 +133,18 @@ class DatabaseState:
     ) -> Quantity:
         """This database's writes on the data directory's device, bytes/s, as a 5 min mean.
 
-        The kernel's count for the process is exact, but only when the process has nothing else to
-        write and one device to write to; else what RocksDB's own records tell.
+        The kernel's count for the process is best, but only when the process has nothing else to
+        write and one device to write to; else what RocksDB's own records tell. It counts pages
+        when they are dirtied, so it runs ahead of the device by up to half a minute.
         """
         process = findings.process
         mean = None
         if isinstance(process, Known) and process.value.written_bytes is not None:
             self._process_writes.add(process.value.at, float(process.value.written_bytes))
             mean = self._process_writes.mean(workload.WINDOW_SECONDS)
-        if mean is not None and not findings.shares_process and _on_one_device(findings):
+        alone = not findings.shares_process and _on_one_device(findings)
+        self.own_writes_since = self._process_writes.start if alone else -math.inf
+        if mean is not None and alone:
             return Known(mean.per_second, "process", mean.at)
         if isinstance(compaction, Missing):
             return compaction
@@ -296,6 +304,13 @@ def _device_names(findings: DatabaseFindings, *roles: str) -> set[str]:
         for path in findings.paths
         if path.role in roles and isinstance(path.device, Known)
     }
+
+
+def _not_open(findings: DatabaseFindings) -> Missing | None:
+    """A process that is gone holds nothing back, whatever its last words in the LOG were."""
+    if findings.owner_gone:
+        return Missing("not_open", "the process that had the database open is gone")
+    return None
 
 
 def _on_one_device(findings: DatabaseFindings) -> bool:

@@ -59,6 +59,7 @@ class DatabaseWatch:
         self._settings = settings
         self._tools = tools
         self._incarnation: _Incarnation | None = None
+        self._had_owner = False
         self._directories: tuple[str | None, str | None] = (None, None)
         self._incarnation_count = 0
         self._fingerprint: Slot[FingerprintSample] = self._slot(
@@ -133,6 +134,7 @@ class DatabaseWatch:
                 self.missing_since = now
             return
         self.missing_since = None
+        self._had_owner = self._had_owner or fingerprint.value.owner_pid is not None
         options = self._options.answer(now)
         if isinstance(options, Known):
             self._directories = (options.value.wal_dir, options.value.db_log_dir)
@@ -238,4 +240,9 @@ class DatabaseWatch:
             manifest=answer(self._manifest, not_yet),
             log=answer(self._log, not_yet),
             secondary=answer(self._secondary, disabled),
+            owner_gone=(
+                self._had_owner
+                and isinstance(fingerprint, Known)
+                and fingerprint.value.owner_pid is None
+            ),
         )

@@ -1,5 +1,6 @@
 """One device over time: its traffic, its capacity."""
 
+import math
 from collections.abc import Callable, Iterable
 
 from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, CapacityEstimate
@@ -61,10 +62,13 @@ class DeviceState:
             scratch_directory=findings.scratch_directory,
         )
 
-    @property
-    def natural_writes(self) -> MeanRate | None:
-        """Mean write rate of the last minutes, bytes/s, without the agent's own fio."""
-        return self._natural_writes.mean()
+    def natural_writes(self, since: float = -math.inf) -> MeanRate | None:
+        """Mean write rate of the last minutes, bytes/s, without the agent's own fio.
+
+        ``since`` leaves out what began earlier, for a comparison with what is known only from
+        then on.
+        """
+        return self._natural_writes.mean(since)
 
     def _follow_traffic(
         self, findings: DeviceFindings, diskstats: Known[DiskstatsSample] | Missing

@@ -56,6 +56,7 @@ class DatabaseFindings:
     manifest: Known[ManifestSample] | Missing
     log: Known[LogSample] | Missing
     secondary: Known[SecondarySample] | Missing
+    owner_gone: bool = False  # a process was seen to have it open, and none has now
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from agent.findings import DatabaseFindings, Findings
 from agent.readings import Known, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
+SAME_TICK_SECONDS = 1.0
+"""The probes of one tick do not read at the same instant; this much earlier is the same tick."""
+
 
 class HostState:
     """Follows every database and device; the only state between ticks apart from the probes'."""
@@ -107,7 +110,13 @@ class HostState:
                 None,
             )
             device = None if data_device is None else devices.get(data_device)
-            writes = None if device is None else self._devices[device.name].natural_writes
+            writes = (
+                None
+                if device is None
+                else self._devices[device.name].natural_writes(
+                    state.own_writes_since - SAME_TICK_SECONDS
+                )
+            )
             snapshots.append(
                 state.update(database, device, writes, findings.at, findings.wall_seconds)
             )

@@ -3,7 +3,6 @@
 import os
 import queue
 import signal
-import tempfile
 import threading
 from collections.abc import Mapping
 from types import FrameType
@@ -81,4 +80,7 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
 
 def private_directory_parent(environ: Mapping[str, str]) -> str:
     """Where the secondary's private directories are made: the service's own, else temporary."""
-    return environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or tempfile.gettempdir()
+    # Not tempfile.gettempdir(): it tries candidates by writing, down to the working directory,
+    # which may be a database.
+    candidates = (environ.get("RUNTIME_DIRECTORY", "").split(":")[0], environ.get("TMPDIR", ""))
+    return next((path for path in candidates if os.path.isabs(path)), "/tmp")  # noqa: S108

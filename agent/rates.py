@@ -1,5 +1,6 @@
 """Rates out of counters: what two readings of one counter say, and what they do not."""
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -56,6 +57,11 @@ class CounterWindow:
         span = end_at - start_at
         return MeanRate((end_value - start_value) / span, span, end_at)
 
+    @property
+    def start(self) -> float:
+        """When the oldest reading kept was taken; minus infinity without any."""
+        return self._readings[0][0] if self._readings else -math.inf
+
     def clear(self) -> None:
         """Forget everything."""
         self._readings.clear()
@@ -74,13 +80,14 @@ class IntervalWindow:
         while self._intervals and self._intervals[0][0] < at - self._keep_seconds:
             self._intervals.popleft()
 
-    def mean(self) -> MeanRate | None:
-        """Mean over all intervals kept; None when there is none."""
-        span = sum(elapsed for _, elapsed, _ in self._intervals)
+    def mean(self, since: float = -math.inf) -> MeanRate | None:
+        """Mean over all intervals kept that began at ``since`` or later; None without any."""
+        inside = [entry for entry in self._intervals if entry[0] - entry[1] >= since]
+        span = sum(elapsed for _, elapsed, _ in inside)
         if span <= 0:
             return None
-        total = sum(amount for _, _, amount in self._intervals)
-        return MeanRate(total / span, span, self._intervals[-1][0])
+        total = sum(amount for _, _, amount in inside)
+        return MeanRate(total / span, span, inside[-1][0])
 
     def clear(self) -> None:
         """Forget everything."""

@@ -21,6 +21,7 @@ def stall_conditions(
     wall_seconds: float,
     *,
     has_owner: bool,
+    owner_gone: bool = False,
 ) -> Known[tuple[StallCondition, ...]] | Missing:
     """What holds writes back now.
 
@@ -30,6 +31,8 @@ def stall_conditions(
     stall hold back nobody; but an owner in another pid namespace is not seen, so its LOG's silence
     must confirm it.
     """
+    if owner_gone:
+        return Missing("not_open", "the process that had the database open is gone")
     if not has_owner and isinstance(log, Known):
         last = log.value.last_wall_seconds
         if last is None or wall_seconds - last > CLOSED_AFTER_SECONDS:

@@ -26,6 +26,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STAT_LIMIT_BYTES = 4096
 _READ_BYTES = re.compile(rb"^read_bytes: (\d{1,20})$", re.MULTILINE)
 _WRITE_BYTES = re.compile(rb"^write_bytes: (\d{1,20})$", re.MULTILINE)
+_CANCELLED_BYTES = re.compile(rb"^cancelled_write_bytes: (\d+)", re.MULTILINE)
 _DEAD_STATES = (b"Z", b"X")
 
 
@@ -182,8 +183,13 @@ class ProcessProbe:
         except OSError:
             return None, None
         written = _WRITE_BYTES.search(text)
+        cancelled = _CANCELLED_BYTES.search(text)
         read = _READ_BYTES.search(text)
-        return int(written[1]) if written else None, int(read[1]) if read else None
+        if written is None:
+            return None, int(read[1]) if read else None
+        # Pages of files that were deleted before writeback never reach the device: WALs mostly.
+        reached = int(written[1]) - (int(cancelled[1]) if cancelled else 0)
+        return max(0, reached), int(read[1]) if read else None
 
 
 def _group(name: bytes) -> str:

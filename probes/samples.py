@@ -132,8 +132,8 @@ class ProcessSample:
 
     CPU seconds are split by RocksDB's thread names: ``rocksdb:low`` compacts, ``rocksdb:high``
     flushes, everything else is the application. A group is None when the threads cannot be read.
-    ``written_bytes`` is /proc/<pid>/io write_bytes (bytes caused to be sent to storage), None when
-    not permitted.
+    ``written_bytes`` is /proc/<pid>/io write_bytes less cancelled_write_bytes (pages deleted before
+    they reached storage), None when not permitted; it can go back.
     """
 
     at: float

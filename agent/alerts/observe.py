@@ -71,20 +71,23 @@ def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
         dropped,
         f"S_max of {name} is at {_percent(dropped)} of its recent median",
     )
-    stopped = delayed = None
-    causes = ""
-    if isinstance(database.stalls, Known):
-        states = {stall.state for stall in database.stalls.value}
-        stopped, delayed = float("stopped" in states), float("delayed" in states)
-        causes = ", ".join(sorted({stall.cause for stall in database.stalls.value}))
-    yield Observation(
-        "write_stopped", name, device, stopped, f"RocksDB has stopped writes to {name}: {causes}"
-    )
-    yield Observation(
-        "write_delayed", name, device, delayed, f"RocksDB delays writes to {name}: {causes}"
-    )
+    for rule, state, doing in (
+        ("write_stopped", "stopped", "has stopped"),
+        ("write_delayed", "delayed", "delays"),
+    ):
+        value, causes = None, ""
+        if isinstance(database.stalls, Known):
+            found = {stall.cause for stall in database.stalls.value if stall.state == state}
+            value, causes = float(bool(found)), ", ".join(sorted(found))
+        elif database.stalls.reason == "not_open":
+            value = 0.0  # a fact, not missing data: nobody is held back any more
+        yield Observation(rule, name, device, value, f"RocksDB {doing} writes to {name}: {causes}")
     error = database.background_error
-    broken = None if isinstance(error, Missing) else float(error.value is not None)
+    broken: float | None = None
+    if isinstance(error, Known):
+        broken = float(error.value is not None)
+    elif error.reason == "not_open":
+        broken = 0.0
     message = error.value.message if isinstance(error, Known) and error.value else ""
     yield Observation(
         "background_error", name, device, broken, f"{name} accepts no writes: {message}"

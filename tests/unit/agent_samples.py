@@ -323,6 +323,7 @@ def database_findings(**changes: Any) -> DatabaseFindings:
         pinned_record_size_bytes=None,
         incarnation=1,
         shares_process=False,
+        owner_gone=False,
         paths=(on_device("data", "sda", "8:0"), on_device("wal", "sda", "8:0")),
     )
     return DatabaseFindings(**(readings | changes))

@@ -1,5 +1,6 @@
 """The numbers that the alert rules watch, out of real snapshots."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -125,12 +126,24 @@ def test_a_drop_is_seen_once_there_is_a_median() -> None:
 def test_stop_and_delay_are_told_apart(
     states: tuple[str, ...], stopped: float, delayed: float
 ) -> None:
-    """Each has a rule of its own, and the causes are named."""
+    """Each has a rule of its own, and names the causes of its own state only."""
     stalls = tuple(StallCondition("default", state, "l0_files", WALL, None) for state in states)
     found = of_database(a_snapshot(stalls=stalls))
     assert (stopped, delayed) == (found["write_stopped"].value, found["write_delayed"].value)
-    if states:
-        assert "l0_files" in found["write_stopped"].summary
+    for rule, value in (("write_stopped", stopped), ("write_delayed", delayed)):
+        assert ("l0_files" in found[rule].summary) == bool(value)
+
+
+def test_a_stall_ends_with_the_process_that_was_held_back() -> None:
+    """That nobody has the database open is a fact, not missing data."""
+    gone = Missing("not_open", "the process is gone")
+    found = of_database(dataclasses.replace(a_snapshot(), stalls=gone, background_error=gone))
+
+    assert [found[r].value for r in ("write_stopped", "write_delayed", "background_error")] == [
+        0.0,
+        0.0,
+        0.0,
+    ]
 
 
 def test_a_background_error_is_seen_with_its_message() -> None:

@@ -488,3 +488,17 @@ def test_one_unreadable_source_costs_only_its_own_fields() -> None:
     assert no_log.compaction_read_bytes_total is ABSENT
     assert no_log.levels == snapshot.levels
     assert no_log.sequence_number == snapshot.sequence_number
+
+
+def test_a_process_that_is_gone_holds_nothing_back() -> None:
+    """Its last words in the LOG were of a stall; they end when it is seen to be gone."""
+    stall = StallCondition("default", "stopped", "memtables", WALL, None)
+    log = known(a_log(stalls=(stall,), has_events=True), source="log")
+    state = DatabaseState(phase_hold_seconds=0.0)
+
+    snapshot = state.update(database_findings(log=log, owner_gone=True), None, None, 0.0, WALL)
+
+    assert isinstance(snapshot.stalls, Missing)
+    assert isinstance(snapshot.stall_seconds, Missing)
+    assert isinstance(snapshot.background_error, Missing)
+    assert snapshot.stalls.reason == "not_open"

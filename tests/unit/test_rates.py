@@ -156,3 +156,13 @@ def test_the_first_known_rung_of_a_ladder_holds() -> None:
 def test_an_age_is_never_negative(now: float, age: float) -> None:
     """A reading may be younger than the tick that looks at it."""
     assert age == Known(1.0, "x", 7.0).age_seconds(now)
+
+
+def test_a_mean_since_a_moment_leaves_out_what_began_earlier() -> None:
+    """So that it can be compared with what is known only from then on."""
+    window = IntervalWindow(keep_seconds=300.0)
+    window.add(10.0, 10.0, 1000.0)
+    window.add(20.0, 10.0, 50.0)
+
+    assert window.mean(since=10.0) == MeanRate(5.0, 10.0, 20.0)
+    assert window.mean(since=11.0) is None
