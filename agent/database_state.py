@@ -36,6 +36,7 @@ class DatabaseState:
         self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
         self._work = workload.ManifestWork()
         self._cpu = ProcessCpuUse()
+        self._log_has_spoken = False
         self._phase = PhaseInference(phase_hold_seconds)
         self.own_writes_since = -math.inf
         """From when on this database's own writes are known, where only the process tells them:
@@ -75,6 +76,10 @@ class DatabaseState:
         phase = self._infer_phase(findings, available, age, stored, amplification, now)
         predictions = _predict(available, phase, age, stored, size, amplification)
         recommended = _recommend(predictions)
+        self._log_has_spoken |= isinstance(log, Known) and log.value.has_events
+        # Two sources count from two beginnings: a step from one to the other would be taken for
+        # work done. Once the LOG has counted, its absence is an absence.
+        totals = _LOG_COUNTS if self._log_has_spoken else findings.manifest
         return DatabaseSnapshot(
             name=findings.name,
             path=findings.path,
@@ -93,9 +98,9 @@ class DatabaseState:
                 findings.secondary, findings.manifest, log, now, wall_seconds
             ),
             estimated_keys=workload.estimated_keys(findings.secondary, findings.manifest),
-            flush_bytes_total=workload.flushed_total(log, findings.manifest),
+            flush_bytes_total=workload.flushed_total(log, totals),
             compaction_read_bytes_total=workload.compaction_read_total(log),
-            compaction_written_bytes_total=workload.compacted_total(log, findings.manifest),
+            compaction_written_bytes_total=workload.compacted_total(log, totals),
             compaction_bytes_per_second=compaction,
             foreign_bytes_per_second=foreign,
             available_bytes_per_second=available,
@@ -192,6 +197,9 @@ class DatabaseState:
             return Missing("not_yet_measured", "too few values for a median of S_max")
         median = statistics.median(entry for _, entry in self._recent)
         return Known(value / median, recommended.source, recommended.at)
+
+
+_LOG_COUNTS = Missing("log_missing", "the totals are the LOG's, which cannot be read now")
 
 
 def _record_size(findings: DatabaseFindings, now: float) -> Quantity:

@@ -502,3 +502,16 @@ def test_a_process_that_is_gone_holds_nothing_back() -> None:
     assert isinstance(snapshot.stall_seconds, Missing)
     assert isinstance(snapshot.background_error, Missing)
     assert snapshot.stalls.reason == "not_open"
+
+
+def test_totals_do_not_change_their_source() -> None:
+    """Two sources count from two beginnings: a step between them would look like work."""
+    state = DatabaseState(phase_hold_seconds=0.0)
+    manifest = known(a_manifest(flushed_bytes=7, compacted_bytes=8), source="manifest")
+    log = known(a_log(has_events=True, flush_output_bytes=100), source="log")
+    before = state.update(database_findings(log=log, manifest=manifest), None, None, 0.0, WALL)
+    after = state.update(database_findings(manifest=manifest), None, None, 10.0, WALL)
+
+    assert before.flush_bytes_total == Known(100.0, "log", 0.0)
+    assert isinstance(after.flush_bytes_total, Missing)
+    assert isinstance(after.compaction_written_bytes_total, Missing)
