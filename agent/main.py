@@ -23,6 +23,9 @@ from probes.rocksdb.secondary import remove_private_leftovers
 LAST_TICK_SECONDS = 0.1
 """How long a tick under way may take to end; one that hangs is left behind."""
 
+SIGNAL_LATENCY_SECONDS = 0.5
+"""How late a signal may be noticed at worst; a shorter step would cost wake-ups for nothing."""
+
 CLEAN_UP_SECONDS = 0.7
 """How long ended programs' scratch files may take to go; the whole stop takes under 2 s."""
 
@@ -68,7 +71,7 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
     ticking = threading.Thread(target=loop.run, name="loop", daemon=True)
     ticking.start()
-    log.info("stopping", signal=endings.get())
+    log.info("stopping", signal=_next_of(endings))
     loop.stop()
     # Programs first: they write to the disk; the listener only waits for readers.
     runner.stop()
@@ -76,6 +79,16 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     watch.close(CLEAN_UP_SECONDS)
     server.stop()
     log.info("stopped")
+
+
+def _next_of(endings: "queue.SimpleQueue[str]") -> str:
+    """The next signal's name. Waits in steps: a signal that comes just before the wait, or to
+    another thread, does not interrupt it, and its handler runs only when this thread does."""
+    while True:
+        try:
+            return endings.get(timeout=SIGNAL_LATENCY_SECONDS)
+        except queue.Empty:
+            continue
 
 
 def private_directory_parent(environ: Mapping[str, str]) -> str:
