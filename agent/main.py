@@ -96,4 +96,4 @@ def private_directory_parent(environ: Mapping[str, str]) -> str:
     # Not tempfile.gettempdir(): it tries candidates by writing, down to the working directory,
     # which may be a database.
     candidates = (environ.get("RUNTIME_DIRECTORY", "").split(":")[0], environ.get("TMPDIR", ""))
-    return next((path for path in candidates if os.path.isabs(path)), "/tmp")  # noqa: S108
+    return next((path for path in candidates if os.path.isabs(path)), "/tmp")  # noqa: S108 - a private directory is made in it
