@@ -4,11 +4,13 @@ A stable contract: fields are added, never renamed or removed. Quantities carry 
 the reason why there is none.
 """
 
+import math
 from typing import Any
 
 import msgspec
 
 from agent.metrics import is_stalled
+from agent.models.estimate import Estimate
 from agent.models.prediction import Prediction
 from agent.readings import Known, Missing, derive
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
@@ -55,6 +57,45 @@ class PredictionDocument(msgspec.Struct, frozen=True):
     record_size: float
 
 
+class RecommendedDocument(msgspec.Struct, frozen=True):
+    """The calibrated S_max of the model in charge, with its 90 % interval.
+
+    ``phase`` is the one in force, null while unknown; ``factor`` what calibration multiplied the
+    model's own number by. ``bottleneck`` is the resource that limits S_max, where a model names it.
+    ``utilization``, ``bandwidth_mib`` and ``record_size`` are V4's and V4.1's; null for others.
+    """
+
+    puts_per_second: float
+    model: str
+    phase: str | None
+    confidence: str
+    lower: float
+    upper: float
+    factor: float
+    utilization: float | None
+    bandwidth_mib: float | None
+    record_size: float | None
+    basis: str
+    labels: int
+    accuracy_ratio: float | None
+    coverage_ratio: float | None
+    widened: str | None
+    bottleneck: str | None
+
+
+class EstimateDocument(msgspec.Struct, frozen=True):
+    """What one of the measured models says before calibration; ``missing`` inputs by name."""
+
+    puts_per_second: float
+    model: str
+    lower: float
+    upper: float
+    bottleneck: str | None
+    runner_up: str | None
+    advice: str
+    missing: list[str]
+
+
 class StallDocument(msgspec.Struct, frozen=True):
     """A write stall in force."""
 
@@ -82,8 +123,9 @@ class DatabaseDocument(msgspec.Struct, frozen=True):
     rocksdb_version: str | None
     incarnation: int
     places: list[PlaceDocument]
-    recommended: PredictionDocument | None
+    recommended: RecommendedDocument | None
     predictions: list[PredictionDocument]
+    estimates: list[EstimateDocument]
     phase: PhaseDocument | None
     quantities: dict[str, QuantityDocument]
     levels: dict[str, list[LevelDocument]] | None
@@ -91,6 +133,8 @@ class DatabaseDocument(msgspec.Struct, frozen=True):
     stall_seconds: dict[str, float] | None
     background_error: str | None
     cpu_limit_cores: float | None
+    episodes_total: int
+    saturated: bool
 
 
 class DeviceDocument(msgspec.Struct, frozen=True):
@@ -177,6 +221,9 @@ DATABASE_QUANTITIES = (
     "available_bytes_per_second",
     "availability_ratio",
     "cpu_cores",
+    "time_to_stall_seconds",
+    "debt_bytes",
+    "debt_clear_seconds",
 )
 DEVICE_QUANTITIES = (
     "capacity_ratio",
@@ -255,10 +302,15 @@ def _database(database: DatabaseSnapshot, now: float) -> DatabaseDocument:
             PlaceDocument(place.role, place.path, place.device, place.detail)
             for place in database.places
         ],
-        recommended=_prediction(recommended.value) if isinstance(recommended, Known) else None,
+        recommended=_recommended(database),
         predictions=(
             [_prediction(prediction) for prediction in predictions.value]
             if isinstance(predictions, Known)
+            else []
+        ),
+        estimates=(
+            [_estimate(estimate) for estimate in database.estimates.value]
+            if isinstance(database.estimates, Known)
             else []
         ),
         phase=(
@@ -303,6 +355,8 @@ def _database(database: DatabaseSnapshot, now: float) -> DatabaseDocument:
             else None
         ),
         cpu_limit_cores=database.cpu_limit_cores,
+        episodes_total=database.episodes_total,
+        saturated=database.saturated,
         background_error=(
             error.value.message if isinstance(error, Known) and error.value is not None else None
         ),
@@ -340,11 +394,62 @@ def _prediction(prediction: Prediction) -> PredictionDocument:
     return msgspec.convert(prediction, PredictionDocument, from_attributes=True)
 
 
+def _recommended(database: DatabaseSnapshot) -> RecommendedDocument | None:
+    if isinstance(database.recommended, Missing):
+        return None
+    best = database.recommended.value
+    published: dict[str, Prediction] = {}
+    if isinstance(database.predictions, Known):
+        published = {prediction.model: prediction for prediction in database.predictions.value}
+    own = published.get(best.model)
+    return RecommendedDocument(
+        puts_per_second=best.puts_per_second,
+        model=best.model,
+        phase=database.phase.value.name if isinstance(database.phase, Known) else None,
+        confidence=best.confidence,
+        lower=best.lower,
+        upper=best.upper,
+        factor=best.factor,
+        utilization=None if own is None else own.utilization,
+        bandwidth_mib=None if own is None else own.bandwidth_mib,
+        record_size=None if own is None else own.record_size,
+        basis=best.basis,
+        labels=best.labels,
+        accuracy_ratio=best.accuracy_ratio,
+        coverage_ratio=best.coverage_ratio,
+        widened=best.widened,
+        bottleneck=database.bottleneck,
+    )
+
+
+def _estimate(estimate: Estimate) -> EstimateDocument:
+    runner_up = estimate.runner_up
+    return EstimateDocument(
+        puts_per_second=estimate.puts_per_second,
+        model=estimate.model,
+        lower=estimate.lower,
+        upper=estimate.upper,
+        bottleneck=estimate.bottleneck,
+        runner_up=None if runner_up is None else runner_up.resource,
+        advice=estimate.advice,
+        missing=[missing.name for missing in estimate.missing],
+    )
+
+
 def _quantity(quantity: Known[Any] | Missing, now: float) -> QuantityDocument:
     if isinstance(quantity, Missing):
         return QuantityDocument(value=None, reason=quantity.reason, detail=quantity.detail)
+    value = float(quantity.value)
+    if math.isinf(value):  # JSON has no infinity
+        return QuantityDocument(
+            value=None,
+            source=quantity.source,
+            age_seconds=quantity.age_seconds(now),
+            reason="infinite",
+            detail="without end: not heading there",
+        )
     return QuantityDocument(
-        value=float(quantity.value),
+        value=value,
         source=quantity.source,
         age_seconds=quantity.age_seconds(now),
     )

@@ -54,28 +54,43 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.option("--db", "databases", multiple=True, help="Watch this database; may be repeated.")
 @click.option("--web.listen-address", "listen_address", help="HOST:PORT of the listener.")
 @click.option("--scratch", help="Directory for fio's scratch file.")
+@click.option("--state", metavar="DIR", help="Directory for what is learned, kept over restarts.")
+@click.option("--record", metavar="FILE", help="Record what the probes see; see smaxd replay.")
+@click.option(
+    "--record-limit-mib",
+    default=64.0,  # a week of ten-second ticks at 1 KB each
+    show_default=True,
+    help="Where the recording stops.",
+)
 def run(
     config_path: str | None,
     databases: tuple[str, ...],
     listen_address: str | None,
     scratch: str | None,
+    state: str | None,
+    record: str | None,
+    record_limit_mib: float,
 ) -> None:
     """Run the daemon; without --db or a configuration it finds the running databases."""
-    from agent.commands.run import effective_config
+    from agent.commands.run import effective_config, record_to
     from agent.config import ConfigError
     from agent.http import ListenError
     from agent.main import run_daemon
+    from agent.memory_file import StateDirectoryError
+    from agent.recorder import RecordError
 
     try:
-        config = effective_config(config_path, databases, listen_address, scratch)
+        config = effective_config(config_path, databases, listen_address, scratch, state)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"smaxd: {problem}", err=True)
         raise SystemExit(2) from None
     try:
-        run_daemon(config, os.environ)
+        run_daemon(config, os.environ, record_to(record, record_limit_mib))
     except ListenError as error:
         fail(str(error))
+    except (RecordError, StateDirectoryError) as error:
+        fail(str(error), 2)
 
 
 @cli.command()
@@ -206,6 +221,134 @@ def check_config(file: str) -> None:
             click.echo(f"smaxd: {problem}", err=True)
         raise SystemExit(2) from None
     click.echo(f"{file}: ok")
+
+
+@cli.command()
+@url_option
+@json_option
+@click.option("--db", "database", help="Only this database, by the name it is watched under.")
+def explain(url: str, as_json: bool, database: str | None) -> None:
+    """Show how S_max came about, what limits it, and how sure it is; exit 1 without a daemon."""
+    from agent.commands.explain import show_explanation
+
+    raise SystemExit(show_explanation(url, database, as_json=as_json))
+
+
+@cli.command("replay")
+@click.argument("recording")
+@json_option
+@click.option("--at", metavar="SECONDS|last", help="Only the last tick until then.")
+@click.option("--every", default=30.0, show_default=True, help="Seconds between the table's rows.")
+@click.option("--model", help="Of the models only this one, such as v4.1.")
+def replay_recording(
+    recording: str, as_json: bool, at: str | None, every: float, model: str | None
+) -> None:
+    """Show what this version says about a recording of smaxd run --record, over its time."""
+    from agent.commands.replay import print_replay
+
+    raise SystemExit(
+        print_replay(recording, as_json=as_json, at=at, every_seconds=max(0.1, every), model=model)
+    )
+
+
+@cli.command()
+@click.option("--scratch", required=True, metavar="DIR", help="Where the scratch database goes.")
+@click.option("--db", "database", help="Imitate this database's options and records.")
+@click.option("--minutes", default=5.0, show_default=True, help="How long; 1 to 240.")
+@click.option("--max-gib", type=float, help="Never write more than this.")
+@click.option("--value-size", type=click.IntRange(1, 64 * 1048576), help="Bytes of a value.")
+@click.option("--wal/--no-wal", default=None, help="Write a WAL; by default as the database does.")
+@click.option(
+    "--key-order",
+    type=click.Choice(["random", "sequential"]),
+    default="random",
+    show_default=True,
+    help="All over the key space, or ascending.",
+)
+@click.option("--other-device", is_flag=True, help="DIR may be on another device.")
+@click.option("--yes", is_flag=True, help="Write more than the wear budget without asking.")
+@json_option
+def calibrate(
+    scratch: str,
+    database: str | None,
+    minutes: float,
+    max_gib: float | None,
+    value_size: int | None,
+    wal: bool | None,
+    key_order: Any,  # noqa: ANN401 - one of the two choices
+    other_device: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Saturate a scratch database for some minutes, and measure what it sustains.
+
+    For a maintenance window or a new host. Writes a lot: says how much beforehand, and asks.
+    """
+    from agent.commands.calibrate import Request
+    from agent.commands.calibrate import calibrate as run_calibration
+
+    # Written so that NaN fails, too.
+    if not 1.0 <= minutes <= 240.0:
+        fail(f"--minutes must be between 1 and 240, not {minutes:g}", 2)
+    if max_gib is not None and not 0.0 < max_gib < 1e6:
+        fail(f"--max-gib must be above 0, not {max_gib:g}", 2)
+    request = Request(
+        scratch=scratch,
+        database=database,
+        seconds=60.0 * minutes,
+        max_bytes=None if max_gib is None else int(max_gib * 1073741824),
+        value_bytes=value_size,
+        wal=wal,
+        key_order=key_order,
+        other_device=other_device,
+        yes=yes,
+        as_json=as_json,
+    )
+    raise SystemExit(run_calibration(request, os.environ))
+
+
+@cli.command()
+@url_option
+@json_option
+@click.option("--db", "database", help="The database, by the name it is watched under.")
+@click.option("--inputs", "inputs_file", metavar="FILE", help="A saved 'smaxd explain --json'.")
+@click.option("--max-background-jobs", type=int, help="A quarter flushes, the rest compacts.")
+@click.option("--max-subcompactions", type=int)
+@click.option("--value-size", type=float, metavar="BYTES", help="Of one put; keys stay.")
+@click.option("--compression", metavar="none|lz4|snappy|zstd", help="For the whole tree.")
+@click.option("--device-mbps", type=float, help="MiB/s the device writes in all (1 = 1048576 B/s).")
+@click.option("--foreign-mb", type=float, help="MiB/s that others write to the device.")
+@click.option("--write-buffer-mb", type=float, help="MiB per memtable.")
+@click.option("--max-write-buffer-number", type=int)
+@click.option("--l0-compaction", type=int, metavar="FILES", help="Level-0 compaction trigger.")
+@click.option("--l0-slowdown", type=int, metavar="FILES", help="Level-0 slowdown trigger.")
+@click.option("--l0-stop", type=int, metavar="FILES", help="Level-0 stop trigger.")
+@click.option("--level-base-mb", type=float, help="MiB of the base level.")
+@click.option("--level-multiplier", type=float, help="Each level over the one above it.")
+@click.option("--target-file-mb", type=float, help="MiB per table file.")
+@click.option("--compaction-style", type=click.Choice(["level", "universal"]))
+@click.option("--rate-limit-mb", type=float, help="MiB/s of RocksDB's rate limiter; 0: none.")
+@click.option("--cpu-cores", type=float, help="Cores this database may use.")
+@click.option("--wal", type=click.Choice(["on", "off"]))
+@click.option("--put-rate", metavar="+N|-N|=N|xF", help="Does this load fit? +20000, =30000, x1.5")
+@click.option("--duration", metavar="TIME", help="How long it lasts: 90s, 4h, 2d.  [default: 1h]")
+def whatif(
+    url: str,
+    as_json: bool,
+    database: str | None,
+    inputs_file: str | None,
+    **options: Any,  # noqa: ANN401 - click passes the options by name
+) -> None:
+    """Predict S_max with changed options, records or host, and whether a load fits.
+
+    All MB are MiB (1048576 bytes).
+    """
+    from agent.commands.whatif import show_what_if
+    from agent.whatif_models import rate_models
+
+    raise SystemExit(
+        show_what_if(url, database, inputs_file, options, rate_models(), as_json=as_json)
+    )
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

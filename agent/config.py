@@ -93,6 +93,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tick_seconds: float = 10.0
     probe_timeout_seconds: float = 5.0
     scratch: str | None = None
+    state: str | None = None
     web: WebSettings = WebSettings()
     databases: tuple[DatabaseSettings, ...] = ()
     discovery: DiscoverySettings = DiscoverySettings()

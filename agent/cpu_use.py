@@ -1,6 +1,7 @@
 """CPU use as 60 s means: of the host, and of the process that owns a database."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from agent.rates import CounterWindow
 from agent.readings import Known, Missing, Quantity, derive
@@ -9,6 +10,14 @@ from probes.samples import HostCpuSample, ProcessSample
 WINDOW_SECONDS = 60.0
 
 _NEEDS_TWO = Missing("not_yet_measured", "a mean needs two readings of the CPU times")
+
+
+@dataclass(frozen=True, slots=True)
+class HostCpu:
+    """The host's cores (None: unknown) and the busy share of all of them."""
+
+    cores: int | None
+    busy_ratio: Quantity
 
 
 class CpuUse:

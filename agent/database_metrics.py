@@ -6,8 +6,7 @@ from typing import Final
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from agent.metric_values import add_known
-from agent.models.phase_votes import PHASES
-from agent.models.prediction import CONFIDENCE_LEVELS
+from agent.model_metrics import model_families
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot
 
@@ -79,7 +78,12 @@ OTHER_QUANTITIES: Final = (
     "sequence_number",
     "phase",
     "predictions",
+    "estimates",
+    "simulated",
     "recommended",
+    "time_to_stall_seconds",
+    "debt_bytes",
+    "debt_clear_seconds",
     "levels",
     "stalls",
     "stall_seconds",
@@ -115,7 +119,7 @@ def database_families(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metri
                     add_known(gauge, [database.name, place.device], getattr(database, attribute))
         yield gauge
     yield from _puts(databases)
-    yield from _models(databases)
+    yield from model_families(databases)
     yield from _lsm(databases)
     yield from _cpu(databases)
     yield from _trouble(databases)
@@ -141,36 +145,6 @@ def _puts(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
             )
     yield puts
     yield info
-
-
-def _models(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
-    s_max = GaugeMetricFamily(
-        "smax_puts_per_second",
-        "Sustainable put rate (S_max) by what each model says.",
-        labels=["db", "model"],
-    )
-    recommended = GaugeMetricFamily(
-        "smax_recommended_puts_per_second",
-        "Sustainable put rate (S_max) of the model in charge.",
-        labels=["db"],
-    )
-    confidence = GaugeMetricFamily(
-        "smax_confidence", "1 for the recommended model's confidence.", labels=["db", "level"]
-    )
-    phase = GaugeMetricFamily("smax_phase", "1 for the phase in force.", labels=["db", "phase"])
-    for database in databases:
-        if isinstance(database.predictions, Known):
-            for prediction in database.predictions.value:
-                s_max.add_metric([database.name, prediction.model], prediction.puts_per_second)
-        if isinstance(database.recommended, Known):
-            best = database.recommended.value
-            recommended.add_metric([database.name], best.puts_per_second)
-            for level in CONFIDENCE_LEVELS:
-                confidence.add_metric([database.name, level], float(level == best.confidence))
-        if isinstance(database.phase, Known):
-            for name in PHASES:
-                phase.add_metric([database.name, name], float(name == database.phase.value.name))
-    yield from (s_max, recommended, confidence, phase)
 
 
 def _lsm(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:

@@ -6,11 +6,14 @@ from collections import deque
 
 from agent import workload
 from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
-from agent.cpu_use import ProcessCpuUse, cpu_seconds
+from agent.cpu_use import HostCpu, ProcessCpuUse, cpu_seconds
+from agent.database_models import BYTES_PER_GB, DatabaseModels, Evidence
 from agent.findings import DatabaseFindings, PathFindings
-from agent.models import v4, v41
-from agent.models.prediction import DEFAULT_RECORD_SIZE_BYTES, MIB, Prediction
-from agent.models.select import auto_model
+from agent.learning import Learning
+from agent.model_inputs import CpuShare
+from agent.models.estimate import CalibratedEstimate
+from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.prediction import MIB
 from agent.phase import PhaseEvidence, PhaseInference, PhaseInForce
 from agent.put_rate import PutRate
 from agent.rates import CounterWindow, MeanRate
@@ -24,14 +27,15 @@ MEDIAN_WINDOW_SECONDS = 3600.0
 MEDIAN_MIN_COUNT = 12
 """With fewer values a median says nothing."""
 
-BYTES_PER_GB = 1e9
-"""The published votes speak of GB; 1000-based, as drives are sold."""
+PUBLISHED_MODELS = frozenset({"v4", "v4.1"})
+"""The models whose constants are others' measurements."""
 
 
 class DatabaseState:
     """Follows one incarnation of a database from tick to tick; pure, time comes in."""
 
-    def __init__(self, phase_hold_seconds: float) -> None:
+    def __init__(self, phase_hold_seconds: float, learning: Learning) -> None:
+        self._models = DatabaseModels(learning)
         self._put_rate = PutRate()
         self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
         self._work = workload.ManifestWork()
@@ -42,12 +46,14 @@ class DatabaseState:
         """From when on this database's own writes are known, where only the process tells them:
         compared with the device's over longer, its writes before a restart would look foreign."""
         self._recent: deque[tuple[float, float]] = deque()
+        self._recent_model = ""
 
     def update(
         self,
         findings: DatabaseFindings,
         device: DeviceSnapshot | None,
         device_writes: MeanRate | None,
+        host_cpu: HostCpu,
         now: float,
         wall_seconds: float,
     ) -> DatabaseSnapshot:
@@ -74,8 +80,44 @@ class DatabaseState:
         age = _database_age(findings, wall_seconds, now)
         stored = workload.stored_bytes(findings.manifest, findings.secondary)
         phase = self._infer_phase(findings, available, age, stored, amplification, now)
-        predictions = _predict(available, phase, age, stored, size, amplification)
-        recommended = _recommend(predictions)
+        stalls = stall_conditions(
+            log,
+            findings.manifest,
+            findings.options,
+            wall_seconds,
+            has_owner=owner is not None,
+            owner_gone=findings.owner_gone,
+        )
+        error = _not_open(findings) or background_error(log)
+        pending = workload.pending_compaction(
+            findings.secondary, findings.manifest, log, now, wall_seconds
+        )
+        cpu_cores = self._cpu.cores(findings.process)
+        cpu_limit_cores = (
+            findings.limits.value.cpu_cores if isinstance(findings.limits, Known) else None
+        )
+        models = self._models.update(
+            findings,
+            Evidence(
+                now=now,
+                wall_seconds=wall_seconds,
+                device=device,
+                observed=observed,
+                available=available,
+                foreign=foreign,
+                age=age,
+                stored=stored,
+                record_size=size,
+                write_amplification=amplification,
+                pending=pending,
+                phase=phase,
+                stalls=stalls,
+                background_error=error,
+                cpu=CpuShare(host_cpu.cores, host_cpu.busy_ratio, cpu_cores, cpu_limit_cores),
+            ),
+        )
+        recommended = models.recommended
+        s_max = derive(recommended, lambda estimate: estimate.puts_per_second)
         self._log_has_spoken |= isinstance(log, Known) and log.value.has_events
         # Two sources count from two beginnings: a step from one to the other would be taken for
         # work done. Once the LOG has counted, its absence is an absence.
@@ -94,9 +136,7 @@ class DatabaseState:
             age_seconds=age,
             size_bytes=stored,
             live_wal_bytes=derive(findings.wal, lambda sample: float(sample.live_wal_bytes)),
-            pending_compaction_bytes=workload.pending_compaction(
-                findings.secondary, findings.manifest, log, now, wall_seconds
-            ),
+            pending_compaction_bytes=pending,
             estimated_keys=workload.estimated_keys(findings.secondary, findings.manifest),
             flush_bytes_total=workload.flushed_total(log, totals),
             compaction_read_bytes_total=workload.compaction_read_total(log),
@@ -106,27 +146,40 @@ class DatabaseState:
             available_bytes_per_second=available,
             availability_ratio=_availability(available, capacity),
             phase=phase,
-            predictions=predictions,
+            predictions=models.predictions,
             recommended=recommended,
-            headroom_ratio=_headroom(observed, recommended),
+            headroom_ratio=_headroom(observed, s_max),
+            headroom_lower_ratio=_headroom(observed, _prudent(recommended)),
             s_max_ratio=self._against_median(recommended, now),
             levels=derive(findings.manifest, lambda sample: sample.column_families),
-            stalls=stall_conditions(
-                log,
-                findings.manifest,
-                findings.options,
-                wall_seconds,
-                has_owner=owner is not None,
-                owner_gone=findings.owner_gone,
-            ),
+            stalls=stalls,
             stall_seconds=derive(_not_open(findings) or log, lambda sample: sample.stall_seconds),
-            background_error=_not_open(findings) or background_error(log),
+            background_error=error,
             cpu_seconds=cpu_seconds(findings.process),
-            cpu_cores=self._cpu.cores(findings.process),
-            cpu_limit_cores=(
-                findings.limits.value.cpu_cores if isinstance(findings.limits, Known) else None
-            ),
+            cpu_cores=cpu_cores,
+            cpu_limit_cores=cpu_limit_cores,
+            inputs=models.measured.inputs,
+            estimates=models.measured.estimates,
+            calibrated=models.calibrated,
+            simulated=models.measured.simulated,
+            time_to_stall_seconds=models.outlook.time_to_stall_seconds,
+            stall_outlook=models.outlook,
+            forecast_score=models.forecast_score,
+            debt_bytes=models.measured.debt_bytes,
+            debt_clear_seconds=models.measured.debt_clear_seconds,
+            recommended_model=recommended.value.model if isinstance(recommended, Known) else "",
+            bottleneck=models.bottleneck,
+            episodes_total=models.learned.episodes_total if models.learned else 0,
+            saturated=models.learned is not None and models.learned.saturated,
         )
+
+    def simulation_due(self, now: float) -> ModelInputs | None:
+        """The inputs to simulate now, None while no run is due; asking counts as the request."""
+        return self._models.simulation_due(now)
+
+    def take_simulated(self, answer: SimulatedRate | Missing, at: float) -> None:
+        """Take the result of a run, or why there is none."""
+        self._models.take_simulated(answer, at)
 
     def _own_writes(
         self,
@@ -185,10 +238,18 @@ class DatabaseState:
         )
         return Known(self._phase.update(evidence, now), "votes", available.at)
 
-    def _against_median(self, recommended: Known[Prediction] | Missing, now: float) -> Quantity:
-        """S_max over its own median of the last hour; the current value is part of it."""
+    def _against_median(
+        self, recommended: Known[CalibratedEstimate] | Missing, now: float
+    ) -> Quantity:
+        """S_max over its own median of the last hour; the current value is part of it.
+
+        By one model: a step from one model to another is not a step of S_max.
+        """
         if isinstance(recommended, Missing):
             return recommended
+        if recommended.value.model != self._recent_model:
+            self._recent_model = recommended.value.model
+            self._recent.clear()
         value = recommended.value.puts_per_second
         self._recent.append((now, value))
         while self._recent[0][0] < now - MEDIAN_WINDOW_SECONDS:
@@ -225,56 +286,24 @@ def _database_age(findings: DatabaseFindings, wall_seconds: float, now: float) -
     )
 
 
-def _predict(
-    available: Quantity,
-    phase: Known[PhaseInForce] | Missing,
-    age: Quantity,
-    stored: Quantity,
-    size: Quantity,
-    amplification: Quantity,
-) -> Known[tuple[Prediction, ...]] | Missing:
-    """V4 and V4.1 on what is available; the default record size only until one is known."""
-    if isinstance(available, Missing):
-        return available
-    if isinstance(phase, Missing):
-        return phase
-    bandwidth_mib = available.value / MIB
-    size_bytes = value_of(size)
-    record_size = DEFAULT_RECORD_SIZE_BYTES if size_bytes is None else size_bytes
-    age_seconds, stored_bytes = value_of(age), value_of(stored)
-    name = phase.value.name
-    return Known(
-        (
-            v4.predict(bandwidth_mib, phase=name, record_size_bytes=record_size),
-            v41.predict(
-                bandwidth_mib,
-                phase=name,
-                runtime_minutes=None if age_seconds is None else age_seconds / 60.0,
-                database_size_gb=None if stored_bytes is None else stored_bytes / BYTES_PER_GB,
-                record_size_bytes=record_size,
-                write_amplification=value_of(amplification),
-            ),
-        ),
-        available.source,
-        available.at,
-    )
+def _headroom(observed: Quantity, s_max: Quantity) -> Quantity:
+    if isinstance(s_max, Missing):
+        return s_max
+    return derive(observed, lambda rate: 1.0 - rate / s_max.value)
 
 
-def _recommend(
-    predictions: Known[tuple[Prediction, ...]] | Missing,
-) -> Known[Prediction] | Missing:
-    """The original's own choice, ``auto``."""
-    if isinstance(predictions, Missing):
-        return predictions
-    by_model = {prediction.model: prediction for prediction in predictions.value}
-    phase = predictions.value[0].phase
-    return Known(by_model[auto_model(phase)], predictions.source, predictions.at)
+def _prudent(recommended: Known[CalibratedEstimate] | Missing) -> Quantity:
+    """What alerts hold the put rate against: the interval's lower end.
 
+    V4 and V4.1 claim no width of their own, and the prior that stands for it says no more than
+    "within a factor of ten": until labels say better, their number is taken as it is.
+    """
 
-def _headroom(observed: Quantity, recommended: Known[Prediction] | Missing) -> Quantity:
-    if isinstance(recommended, Missing):
-        return recommended
-    return derive(observed, lambda rate: 1.0 - rate / recommended.value.puts_per_second)
+    def lower(estimate: CalibratedEstimate) -> float:
+        unknown = estimate.labels == 0 and estimate.model in PUBLISHED_MODELS
+        return estimate.puts_per_second if unknown else estimate.lower
+
+    return derive(recommended, lower)
 
 
 def _availability(available: Quantity, capacity: Known[Capacity] | Missing) -> Quantity:

@@ -3,11 +3,13 @@
 from agent.alerts.engine import AlertState, advance
 from agent.alerts.observe import observations
 from agent.alerts.rules import AlertSettings
-from agent.cpu_use import CpuUse
+from agent.cpu_use import CpuUse, HostCpu
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.findings import DatabaseFindings, Findings
-from agent.readings import Known, derive, value_of
+from agent.learning import Learning
+from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
 SAME_TICK_SECONDS = 1.0
@@ -26,6 +28,7 @@ class HostState:
         phase_hold_seconds: float,
         capacity_max_age_seconds: float,
         alerts: AlertSettings,
+        learning: Learning,
     ) -> None:
         self._version = version
         self._config_hash = config_hash
@@ -35,15 +38,19 @@ class HostState:
         self._alert_settings = alerts.by_name()
         self._devices: dict[str, DeviceState] = {}
         self._databases: dict[str, tuple[int, DatabaseState]] = {}
+        self._paths: dict[str, str] = {}
         self._alerts: tuple[AlertState, ...] = ()
         self._cpu = CpuUse()
         self._tick = 0
+        self._learning = learning
 
     def advance(self, findings: Findings) -> Snapshot:
         """Take one tick's findings into account."""
         self._tick += 1
         devices = self._advance_devices(findings)
-        databases = self._advance_databases(findings, devices)
+        cores = value_of(derive(findings.cpu, lambda sample: sample.cores))
+        host_cpu = HostCpu(cores, self._cpu.busy_ratio(findings.cpu))
+        databases = self._advance_databases(findings, devices, host_cpu)
         watched = {database.name for database in databases}
         self._alerts = advance(
             self._alert_settings,
@@ -65,11 +72,21 @@ class HostState:
             probes=findings.probes,
             alerts=self._alerts,
             pressure_some_ratio=derive(findings.pressure, lambda sample: sample.some_avg10_ratio),
-            host_cpu_busy_ratio=self._cpu.busy_ratio(findings.cpu),
-            host_cpu_cores=value_of(derive(findings.cpu, lambda sample: sample.cores)),
+            host_cpu_busy_ratio=host_cpu.busy_ratio,
+            host_cpu_cores=host_cpu.cores,
             written_bytes=findings.written_bytes,
             hidden_databases=findings.hidden_databases,
         )
+
+    def simulations_due(self, now: float) -> tuple[ModelInputs, ...]:
+        """The inputs of the simulator runs that are due; asking counts as the request."""
+        due = (state.simulation_due(now) for _, state in self._databases.values())
+        return tuple(inputs for inputs in due if inputs is not None)
+
+    def take_simulated(self, database: str, answer: SimulatedRate | Missing, at: float) -> None:
+        """Take a run's result, or why there is none; of a database that is gone, nothing."""
+        if database in self._databases:
+            self._databases[database][1].take_simulated(answer, at)
 
     def _advance_devices(self, findings: Findings) -> dict[str, DeviceSnapshot]:
         names = {device.name for device in findings.devices}
@@ -90,16 +107,18 @@ class HostState:
         return snapshots
 
     def _advance_databases(
-        self, findings: Findings, devices: dict[str, DeviceSnapshot]
+        self, findings: Findings, devices: dict[str, DeviceSnapshot], host_cpu: HostCpu
     ) -> tuple[DatabaseSnapshot, ...]:
         names = {database.name for database in findings.databases}
         for gone in self._databases.keys() - names:
             del self._databases[gone]
+            self._learning.forget(self._paths.pop(gone))
         snapshots = []
         for database in findings.databases:
             incarnation, state = self._databases.get(database.name, (None, None))
             if state is None or incarnation != database.incarnation:
-                state = DatabaseState(self._phase_hold_seconds)
+                state = DatabaseState(self._phase_hold_seconds, self._learning)
+                self._paths[database.name] = database.path
                 self._databases[database.name] = (database.incarnation, state)
             data_device = next(
                 (
@@ -118,7 +137,7 @@ class HostState:
                 )
             )
             snapshots.append(
-                state.update(database, device, writes, findings.at, findings.wall_seconds)
+                state.update(database, device, writes, host_cpu, findings.at, findings.wall_seconds)
             )
         return tuple(snapshots)
 

@@ -1,4 +1,4 @@
-"""The HTTP listener: /metrics, /healthz, /readyz, /api/v1/status and a landing page.
+"""The HTTP listener: /metrics, /healthz, /readyz, /api/v1/status, /api/v1/explain, a landing page.
 
 Everything is a rendering of the latest snapshot; no request starts a probe.
 """
@@ -16,6 +16,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.api import status_document
+from agent.explain import explain_document
+from agent.explanation import UnknownDatabase
+from agent.explanation import encode as encode_explanation
 from agent.loop import Published
 from agent.metrics import is_stalled, registry_for
 from probes.clock import Clock
@@ -39,6 +42,8 @@ LANDING_PAGE = """<!DOCTYPE html>
 <ul>
 <li><a href="/metrics">Metrics</a> for Prometheus</li>
 <li><a href="/api/v1/status">Status</a> as JSON, as <code>smaxd status --json</code> shows it</li>
+<li><a href="/api/v1/explain">Explanation</a> of every number as JSON, as
+<code>smaxd explain --json</code> shows it</li>
 <li><a href="/healthz">Health</a> and <a href="/readyz">readiness</a></li>
 </ul></body></html>
 """
@@ -74,6 +79,19 @@ def application(published: Published, clock: Clock) -> Starlette:
         body = msgspec.json.encode(status_document(snapshot, clock.monotonic()))
         return Response(body, media_type="application/json")
 
+    async def explain(request: Request) -> Response:
+        snapshot = published.get()
+        if snapshot is None:
+            return PlainTextResponse("no tick yet\n", status_code=503)
+        now = clock.monotonic()
+        document = explain_document(
+            snapshot, now, request.query_params.get("db"), stalled=is_stalled(snapshot, now)
+        )
+        if isinstance(document, UnknownDatabase):
+            body = msgspec.json.encode(document)
+            return Response(body, status_code=404, media_type="application/json")
+        return Response(encode_explanation(document), media_type="application/json")
+
     async def landing(_: Request) -> Response:
         return HTMLResponse(LANDING_PAGE)
 
@@ -84,6 +102,7 @@ def application(published: Published, clock: Clock) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/api/v1/status", status),
+            Route("/api/v1/explain", explain),
         ]
     )
 

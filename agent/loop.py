@@ -7,6 +7,8 @@ import structlog
 
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
+from agent.recorder import Recorder
+from agent.simulator import Simulator
 from agent.snapshot import Snapshot
 from probes.clock import Clock
 
@@ -44,12 +46,16 @@ class Loop:
         clock: Clock,
         log: Logger,
         tick_seconds: float,
+        simulator: Simulator,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._simulator = simulator
         self._watch = watch
         self._state = state
         self._published = published
         self._clock = clock
         self._tick_seconds = tick_seconds
+        self._recorder = recorder
         self._changes = ChangeLog(log)
         self._log = log
         self._stop = threading.Event()
@@ -66,7 +72,14 @@ class Loop:
         while not self._stop.is_set():
             began = self._clock.monotonic()
             try:
-                snapshot = self._state.advance(self._watch.collect())
+                findings = self._watch.collect()
+                if self._recorder is not None:
+                    self._recorder.take(findings)
+                for name, answer in self._simulator.answers().items():
+                    self._state.take_simulated(name, answer, findings.at)
+                snapshot = self._state.advance(findings)
+                for inputs in self._state.simulations_due(findings.at):
+                    self._simulator.submit(inputs.database, inputs)
             except Exception as defect:  # a defect must not end the service; the log tells of it
                 self._log_defect(defect)
             else:

@@ -5,6 +5,7 @@ import queue
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import FrameType
 
 from agent import __version__
@@ -12,9 +13,16 @@ from agent.config import Config, config_hash, split_listen_address
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
+from agent.learning import Learning
 from agent.logs import logger_for
-from agent.loop import Loop, Published
+from agent.loop import Logger, Loop, Published
+from agent.memory import LearnedState
+from agent.memory_file import MemoryFile, choose_state_directory
+from agent.memory_saver import MemorySaver
+from agent.recorder import Recorder, host_facts
+from agent.recording import RecordingHeader
 from agent.schedule import STALE_AFTER_CADENCES
+from agent.simulator import ChildProcessSimulator
 from agent.watch_tools import WatchTools
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
@@ -26,12 +34,59 @@ LAST_TICK_SECONDS = 0.1
 SIGNAL_LATENCY_SECONDS = 0.5
 """How late a signal may be noticed at worst; a shorter step would cost wake-ups for nothing."""
 
+RECORDING_END_SECONDS = 0.3
+"""How long the last ticks of a recording may take to be written."""
+
+STATE_END_SECONDS = 0.3
+"""How long the last saving of what was learned may take."""
+
 CLEAN_UP_SECONDS = 0.7
 """How long ended programs' scratch files may take to go; the whole stop takes under 2 s."""
 
 
-def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
-    """Run until SIGTERM or SIGINT; ListenError when the address is taken."""
+@dataclass(frozen=True, slots=True)
+class RecordTo:
+    """Where a recording goes, and how large it may become."""
+
+    path: str
+    limit_bytes: int
+
+
+def host_state_for(config: Config, learning: Learning | None = None) -> HostState:
+    """The decisions as they are wired in the daemon; a replay uses the same."""
+    return HostState(
+        version=__version__,
+        config_hash=config_hash(config),
+        tick_seconds=config.tick_seconds,
+        phase_hold_seconds=config.phase.hold_seconds,
+        capacity_max_age_seconds=STALE_AFTER_CADENCES * config.fio.interval_seconds,
+        alerts=config.alerts,
+        learning=learning or Learning(LearnedState()),
+    )
+
+
+def _recorder(
+    record_to: RecordTo, config: Config, learning: Learning, clock: SystemClock, log: Logger
+) -> Recorder:
+    wall = clock.wall()
+    return Recorder(
+        record_to.path,
+        RecordingHeader(__version__, wall, config, host_facts(), learning.memory(wall)),
+        log,
+        limit_bytes=record_to.limit_bytes,
+        database_paths=_database_paths(config),
+    )
+
+
+def _database_paths(config: Config) -> list[str]:
+    return [path for database in config.databases for path in (database.path, *database.db_paths)]
+
+
+def run_daemon(
+    config: Config, environ: Mapping[str, str], record_to: RecordTo | None = None
+) -> None:
+    """Run until SIGTERM or SIGINT; ListenError when the address is taken, RecordError,
+    StateDirectoryError."""
     log = logger_for(config.log)
     clock = SystemClock()
     runner = ProcessGroupRunner()
@@ -41,20 +96,23 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     host, port = split_listen_address(config.web.listen_address)
     server = HttpServer(application(published, clock), host, port)
     watch = HostWatch(WatchTools(config, clock, runner, private_parent, environ))
+    memory_file = MemoryFile(
+        choose_state_directory(config.state, environ, _database_paths(config)), log
+    )
+    learning = Learning(memory_file.load())
+    saver = MemorySaver(learning, memory_file)
+    recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
+    simulator_runner = ProcessGroupRunner()
+    simulator = ChildProcessSimulator(clock, simulator_runner, interval_seconds=0.0)
     loop = Loop(
         watch,
-        HostState(
-            version=__version__,
-            config_hash=config_hash(config),
-            tick_seconds=config.tick_seconds,
-            phase_hold_seconds=config.phase.hold_seconds,
-            capacity_max_age_seconds=STALE_AFTER_CADENCES * config.fio.interval_seconds,
-            alerts=config.alerts,
-        ),
+        host_state_for(config, learning),
         published,
         clock,
         log,
         config.tick_seconds,
+        simulator,
+        recorder,
     )
 
     # A signal's handler runs between any two instructions of the main thread, so it may take no
@@ -67,15 +125,21 @@ def run_daemon(config: Config, environ: Mapping[str, str]) -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     server.start()
+    if recorder is not None:
+        recorder.start()
     log.info("started", version=__version__, address=server.address, pid=os.getpid())
     # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
-    ticking = threading.Thread(target=loop.run, name="loop", daemon=True)
+    ticking = threading.Thread(target=loop.run, args=(saver.after_tick,), name="loop", daemon=True)
     ticking.start()
     log.info("stopping", signal=_next_of(endings))
     loop.stop()
     # Programs first: they write to the disk; the listener only waits for readers.
     runner.stop()
+    simulator_runner.stop()
     ticking.join(LAST_TICK_SECONDS)
+    if recorder is not None:
+        recorder.close(RECORDING_END_SECONDS)
+    saver.close(clock.wall(), STATE_END_SECONDS)
     watch.close(CLEAN_UP_SECONDS)
     server.stop()
     log.info("stopped")

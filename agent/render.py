@@ -16,7 +16,20 @@ Style = tuple[str, str]
 
 WIDTH = 80
 MIB = 1048576.0
+PHASED_MODELS = frozenset({"v4", "v4.1"})
+"""The models to whose number the phase belongs."""
+
 _LABEL = 12
+_RESOURCE_WORDS = {
+    "device_write": "write bandwidth of the device",
+    "device_read_write": "bandwidth of the device, reads and writes",
+    "compaction_threads": "compaction threads (max_background_jobs)",
+    "flush_threads": "flush threads",
+    "cpu": "CPU",
+    "writer": "the write path of one writer",
+    "wal_sync": "syncs of the WAL",
+    "rate_limiter": "RocksDB's own rate limiter",
+}
 
 
 def status_lines(status: StatusDocument) -> Iterator[list[Style]]:
@@ -96,12 +109,18 @@ def _database_lines(database: DatabaseDocument) -> Iterator[list[Style]]:
         yield _line("S_max", _absence(why))
     else:
         best = database.recommended
-        phase = best.phase
+        phase = "" if best.model not in PHASED_MODELS else f", {best.phase} phase"
         yield _line(
             "S_max",
             (f"{best.puts_per_second:,.0f} puts/s", "bold"),
-            (f"  {best.model}, {phase} phase, confidence {best.confidence}", "dim"),
+            (f"  {best.lower:,.0f} .. {best.upper:,.0f}", ""),
+            (f"  {best.model}{phase}, {best.confidence}", "dim"),
         )
+        if best.bottleneck is not None:
+            yield _line("limit", (_RESOURCE_WORDS.get(best.bottleneck, best.bottleneck), "bold"))
+    ahead = database.quantities["time_to_stall_seconds"]
+    if ahead.value is not None and ahead.value > 0:
+        yield _line("stall", (f"expected in {_duration(ahead.value)}", "bold red"))
     if observed.value is None:
         yield _line("observed", _absence(observed))
     elif headroom.value is None:
@@ -116,7 +135,9 @@ def _database_lines(database: DatabaseDocument) -> Iterator[list[Style]]:
             (f"  {_bar(headroom.value)}", style),
         )
     if database.predictions:
-        models = "   ".join(f"{p.model} {p.puts_per_second:,.0f}" for p in database.predictions)
+        answers = [(p.model, p.puts_per_second) for p in database.predictions]
+        answers += [(e.model, e.puts_per_second) for e in database.estimates]
+        models = "   ".join(f"{model} {rate:,.0f}" for model, rate in answers)
         yield _line("models", (models, ""))
     yield _line("writes", *_stall_text(database))
     yield _line("bandwidth", *_bandwidth_text(database))

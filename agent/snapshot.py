@@ -8,11 +8,17 @@ from dataclasses import dataclass
 
 from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
+from agent.forecast import StallOutlook
+from agent.forecast_score import ScoreSummary
+from agent.models.estimate import CalibratedEstimate, Estimate
+from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.prediction import Prediction
 from agent.phase import PhaseInForce
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity
 from probes.rocksdb.samples import BackgroundError, ColumnFamilyShape, StallCondition
+
+_NOT_YET = Missing("not_yet_measured", "the measured models have not run yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class DatabaseSnapshot:
     availability_ratio: Quantity
     phase: Known[PhaseInForce] | Missing
     predictions: Known[tuple[Prediction, ...]] | Missing  # v4 and v4.1
-    recommended: Known[Prediction] | Missing
+    recommended: Known[CalibratedEstimate] | Missing
     headroom_ratio: Quantity
     s_max_ratio: Quantity  # recommended / its own recent median
     levels: Known[tuple[ColumnFamilyShape, ...]] | Missing
@@ -63,6 +69,20 @@ class DatabaseSnapshot:
     cpu_seconds: Known[Mapping[str, float]] | Missing  # by group: compaction, flush, foreground
     cpu_cores: Quantity  # used by the owner process, 60 s mean
     cpu_limit_cores: float | None
+    inputs: Known[ModelInputs] | Missing = _NOT_YET
+    estimates: Known[tuple[Estimate, ...]] | Missing = _NOT_YET  # before calibration
+    calibrated: Known[tuple[CalibratedEstimate, ...]] | Missing = _NOT_YET
+    simulated: Known[SimulatedRate] | Missing = _NOT_YET
+    time_to_stall_seconds: Quantity = _NOT_YET  # infinite: not heading there
+    debt_bytes: Quantity = _NOT_YET  # compaction that is owed for puts already taken
+    debt_clear_seconds: Quantity = _NOT_YET  # at the present rate; infinite: it grows
+    recommended_model: str = ""  # which of the models ``recommended`` is; "" while none is
+    headroom_lower_ratio: Quantity = _NOT_YET  # by what alerts hold the put rate against
+    stall_outlook: StallOutlook | None = None
+    forecast_score: ScoreSummary | None = None
+    saturated: bool = False  # the database itself is the limit now
+    bottleneck: str | None = None  # the binding resource, by the best of the measured models
+    episodes_total: int = 0  # saturation episodes that labelled predictions, over its life
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """CPU, I/O and memory of the process that owns a database, CPU split by RocksDB's thread names."""
 
+import heapq
 import os
 import re
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
 from probes.kernelfile import read_kernel_file
-from probes.samples import ProcessSample
+from probes.samples import ProcessSample, ThreadCpuSample
 
 MAX_THREADS = 20_000
 """Above this, threads are not looked at and the groups are None."""
@@ -17,6 +18,9 @@ RECHECKED_THREADS = 32
 
 A pool's thread gets its name just after its creation, and a thread's number can be used again.
 """
+
+BUSIEST_THREADS = 16
+"""Threads outside the pools that are read at every call, those that used most CPU at last."""
 
 _COMPACTION = "compaction"
 _FLUSH = "flush"
@@ -47,6 +51,7 @@ class _Thread:
     group: str
     start_ticks: int
     cpu_ticks: int
+    recent_ticks: int = 0  # used between the last two looks
 
 
 class ProcessProbe:
@@ -105,6 +110,7 @@ class ProcessProbe:
             compaction, flush = groups[_COMPACTION], groups[_FLUSH]
             # The threads are read after the total and can be ahead of it by a tick.
             foreground = max(0, stat.cpu_ticks - compaction - flush)
+        busiest, count = self._foreground(groups is not None)
         written, read = self._io_bytes()
         return ProcessSample(
             at=at,
@@ -117,6 +123,8 @@ class ProcessProbe:
             written_bytes=written,
             read_bytes=read,
             resident_bytes=stat.resident_pages * _PAGE_BYTES,
+            foreground_thread_count=count,
+            busiest_foreground_threads=busiest,
         )
 
     def _gone(self) -> NoData:
@@ -139,7 +147,7 @@ class ProcessProbe:
             if identity not in self._threads or self._threads[identity].group != _OTHER
         ]
         try:
-            for identity in due + self._others_in_turn():
+            for identity in dict.fromkeys([*due, *self._busiest(), *self._others_in_turn()]):
                 self._look_at(identity)
         except PermissionError:
             return None
@@ -157,6 +165,41 @@ class ProcessProbe:
         self._recheck_from = start + RECHECKED_THREADS
         return others[start : start + RECHECKED_THREADS]
 
+    def _busiest(self) -> list[str]:
+        others = (
+            identity
+            for identity, thread in self._threads.items()
+            if thread.group == _OTHER and thread.recent_ticks > 0
+        )
+        return heapq.nlargest(
+            BUSIEST_THREADS, others, key=lambda identity: self._threads[identity].recent_ticks
+        )
+
+    def _foreground(self, permitted: bool) -> tuple[tuple[ThreadCpuSample, ...], int | None]:
+        """Return the busiest threads outside the pools, and how many there are in all."""
+        if not permitted:
+            return (), None
+        samples = []
+        for identity in self._busiest():
+            try:
+                text = read_kernel_file(
+                    f"{self._directory}/task/{identity}/schedstat", _STAT_LIMIT_BYTES
+                )
+            except OSError:
+                text = b""
+            thread = self._threads[identity]
+            samples.append(
+                ThreadCpuSample(
+                    at=self._clock.monotonic(),
+                    thread_id=int(identity),
+                    start_ticks=thread.start_ticks,
+                    cpu_seconds=thread.cpu_ticks / _CLOCK_TICKS_PER_SECOND,
+                    run_count=parse_run_count(text),
+                )
+            )
+        count = sum(1 for thread in self._threads.values() if thread.group == _OTHER)
+        return tuple(samples), count
+
     def _look_at(self, identity: str) -> None:
         path = f"{self._directory}/task/{identity}/stat"
         known = self._threads.get(identity)
@@ -170,7 +213,10 @@ class ProcessProbe:
             return
         if known is not None and known.start_ticks != stat.start_ticks:
             self._end(known)
-        self._threads[identity] = _Thread(_group(stat.name), stat.start_ticks, stat.cpu_ticks)
+            known = None
+        group = _group(stat.name)
+        recent = 0 if known is None else max(0, stat.cpu_ticks - known.cpu_ticks)
+        self._threads[identity] = _Thread(group, stat.start_ticks, stat.cpu_ticks, recent)
 
     def _end(self, thread: _Thread) -> None:
         if thread.group != _OTHER:
@@ -202,6 +248,14 @@ def _group(name: bytes) -> str:
 
 def _seconds(ticks: int | None) -> float | None:
     return None if ticks is None else ticks / _CLOCK_TICKS_PER_SECOND
+
+
+def parse_run_count(text: bytes) -> int | None:
+    """Parse a thread's schedstat: time on a core, time waiting for one, times it got one."""
+    fields = text.split()
+    if len(fields) < 3 or not fields[2].isdigit() or len(fields[2]) > 20:
+        return None
+    return int(fields[2])
 
 
 def parse_stat(text: bytes) -> ThreadStat | None:

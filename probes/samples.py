@@ -127,13 +127,29 @@ class CgroupLimitsSample:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadCpuSample:
+    """One thread outside RocksDB's pools: CPU since its start, and how often it got a core.
+
+    ``run_count`` grows with every time the scheduler puts the thread on a core (schedstat): with
+    little load, about once for every wait that ended. None without CONFIG_SCHED_INFO.
+    """
+
+    at: float
+    thread_id: int
+    start_ticks: int
+    cpu_seconds: float
+    run_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSample:
     """CPU and I/O of the process that owns a database.
 
     CPU seconds are split by RocksDB's thread names: ``rocksdb:low`` compacts, ``rocksdb:high``
     flushes, everything else is the application. A group is None when the threads cannot be read.
     ``written_bytes`` is /proc/<pid>/io write_bytes less cancelled_write_bytes (pages deleted before
-    they reached storage), None when not permitted; it can go back.
+    they reached storage), None when not permitted; it can go back. ``busiest_foreground_threads``
+    holds those that used most CPU lately, not all: two samples of it tell how many are at work.
     """
 
     at: float
@@ -146,6 +162,8 @@ class ProcessSample:
     written_bytes: int | None
     read_bytes: int | None
     resident_bytes: int | None
+    foreground_thread_count: int | None = None
+    busiest_foreground_threads: tuple[ThreadCpuSample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

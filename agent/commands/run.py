@@ -5,6 +5,8 @@ import os
 import msgspec
 
 from agent.config import Config, ConfigError, DatabaseSettings, check, load_config
+from agent.main import RecordTo
+from agent.recorder import MEBIBYTE
 
 
 def effective_config(
@@ -12,6 +14,7 @@ def effective_config(
     databases: tuple[str, ...],
     listen_address: str | None,
     scratch: str | None,
+    state: str | None = None,
 ) -> Config:
     """The file's configuration with the flags over it; ConfigError lists all problems.
 
@@ -27,8 +30,18 @@ def effective_config(
         changes["web"] = msgspec.structs.replace(config.web, listen_address=listen_address)
     if scratch is not None:
         changes["scratch"] = os.path.abspath(scratch)
+    if state is not None:
+        changes["state"] = os.path.abspath(state)
     config = msgspec.structs.replace(config, **changes)
     problems = check(config)
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def record_to(path: str | None, limit_mib: float) -> RecordTo | None:
+    """Where ``--record`` and its limit (from 0.1 MiB to 1 TiB) lead; None without ``--record``."""
+    if path is None:
+        return None
+    limit_mib = min(max(0.1, limit_mib), 1048576.0)
+    return RecordTo(os.path.abspath(path), int(limit_mib * MEBIBYTE))

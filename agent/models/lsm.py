@@ -4,11 +4,15 @@ Everything is resolved: where an input could not be had, ``missing`` of the inpu
 was taken instead. All values are SI base units.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from agent.models.estimate import MissingInput
+
+
+ALL_KEYS_NEW_BYTES: Final = 1e18
+"""A key space larger than any disk: every put brings a key of its own (JSON has no infinity)."""
 
 
 class TreeOptions(msgspec.Struct, frozen=True):
@@ -40,6 +44,8 @@ class TreeOptions(msgspec.Struct, frozen=True):
     delayed_write_rate_bytes_per_second: float = 16 * 1048576.0
     rate_limiter_bytes_per_second: float | None = None
     wal_enabled: bool = True
+    direct_io_for_flush_and_compaction: bool = False  # a thread then waits for each of its writes
+    compression: str | None = None  # of the bulk of the data: "none", "lz4", ...; None: unknown
 
 
 class TreeShape(msgspec.Struct, frozen=True):
@@ -74,6 +80,8 @@ class TreeCosts(msgspec.Struct, frozen=True):
     compaction_cpu_seconds_per_byte: float = 0.0
     foreground_cpu_seconds_per_put: float = 0.0
     writer_seconds_per_put: float = 0.0  # serial part of the write path: 1 / it bounds the rate
+    key_space_bytes: float | None = None  # one version of every key as tables; None: not measured
+    key_bytes: float | None = None  # the key's part of record_bytes; None: not measured
 
 
 class HostShare(msgspec.Struct, frozen=True):
@@ -111,8 +119,10 @@ class SimulatedRate(msgspec.Struct, frozen=True):
     """What the simulator found at saturation; ratios are shares of the simulated time.
 
     ``written_bytes_per_put`` is by cause: "wal", "flush", "compaction". ``utilization`` is by
-    resource (names of ``agent.models.estimate.RESOURCES``). ``converged`` is False when the budget
-    of events ran out before the second half showed no trend.
+    resource (names of ``agent.models.estimate.RESOURCES``); threads without the time that they
+    wait for others at the device. ``converged`` is False when the budget of events or time ran out
+    before the put rate showed no trend. ``stall_causes`` is the share of time that each cause
+    ("memtables", "l0_files", "pending_compaction_bytes") delayed or stopped writes.
     """
 
     puts_per_second: float
@@ -125,3 +135,4 @@ class SimulatedRate(msgspec.Struct, frozen=True):
     simulated_seconds: float
     events: int
     converged: bool
+    stall_causes: dict[str, float] = {}

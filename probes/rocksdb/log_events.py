@@ -15,7 +15,16 @@ _NAME_WINDOW_BYTES = 120
 _TIME_INSIDE = re.compile(rb"\d{4}/\d\d/\d\d-\d\d:\d\d:\d\d\.\d{6} ")
 _FAMILY_NAME = re.compile(rb'"cf_name": "(.*?)", "(?=job"|event"|compaction_reason")', re.DOTALL)
 _INPUT_LEVEL = re.compile(rb'"files_L(\d{1,3})"')
+_INPUT_FILES = re.compile(rb'"files_L(\d{1,3})": \[([\d, ]*)\]')
 _DELETION = b'"table_file_deletion"'
+
+
+class TableProperties(msgspec.Struct, gc=False):
+    """What is used of a table's own properties (table/table_properties.cc)."""
+
+    num_entries: int | None = None
+    raw_key_size: int | None = None  # 8 bytes of sequence number and type a key included
+    raw_value_size: int | None = None
 
 
 class Event(msgspec.Struct, gc=False):
@@ -30,9 +39,13 @@ class Event(msgspec.Struct, gc=False):
     total_num_input_entries: int | None = None  # since 10.3
     num_deletes: int | None = None
     total_data_size: int | None = None  # since 6.0
+    memory_usage: int | None = None
+    flush_reason: str | None = None
     # table_file_creation, blob_file_creation
+    file_number: int | None = None
     file_size: int | None = None
     total_blob_bytes: int | None = None
+    table_properties: TableProperties | None = None
     # compaction_started
     compaction_reason: str | None = None
     input_data_size: int | None = None
@@ -45,6 +58,10 @@ class Event(msgspec.Struct, gc=False):
     num_input_records: int | None = None
     num_output_records: int | None = None
     num_subcompactions: int | None = None
+    # trivial_move
+    destination_level: int | None = None
+    files: int | None = None
+    total_files_size: int | None = None
     # flush_finished, compaction_finished
     lsm_state: list[int] | None = None
 
@@ -120,3 +137,12 @@ def input_level(line: bytes, mark: int) -> int | None:
     """The first level a compaction_started event lists files of."""
     found = _INPUT_LEVEL.search(line, mark)
     return int(found[1]) if found else None
+
+
+def input_files(line: bytes, mark: int) -> dict[int, tuple[int, ...]]:
+    """Table numbers by level, of every level that a compaction_started event takes files from."""
+    return {
+        int(hit[1]): tuple(int(number[:18]) for number in hit[2].split(b",") if number.strip())
+        for hit in _INPUT_FILES.finditer(line, mark)
+        if hit[2].strip()
+    }

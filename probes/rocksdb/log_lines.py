@@ -274,3 +274,25 @@ def parse_table_directory(line: bytes) -> str | None:
     """The absolute directory of a "SST files in DIR dir, Total Num: N" header line, else None."""
     found = _TABLE_DIRECTORY.search(line)
     return None if found is None else os.fsdecode(found[1])
+
+
+_LASTED = re.compile(
+    rb"\[.*\] \[JOB (?P<job>\d+)\] Flush lasted \d+ microseconds, and (?P<cpu>\d+) cpu micro",
+    re.DOTALL,
+)
+
+
+def parse_flush_cpu(line: bytes) -> tuple[int, int] | None:
+    """(job, CPU microseconds) of a "Flush lasted" line (db/flush_job.cc since 6.28)."""
+    found = _LASTED.match(_message(line))
+    return (int(found["job"][:18]), int(found["cpu"][:18])) if found else None
+
+
+def parse_rate_limiter(line: bytes) -> bool:
+    """Whether the header's pointer to the rate limiter leads anywhere (options/db_options.cc).
+
+    A null pointer is printed as "(nil)" by glibc, as "0x0" by others and as "0000000000000000" on
+    Windows.
+    """
+    pointer = line.partition(b"Options.rate_limiter:")[2].strip()
+    return pointer not in (b"", b"(nil)", b"nil", b"null") and bool(pointer.strip(b"0x"))

@@ -18,6 +18,8 @@ MOVE_MARK = b"] Mov"
 FLUSHED_MARK = b"] Level-0 flush table"
 COMPACTED_MARK = b"] compacted to: "
 DUMPING_MARK = b"- DUMPING"
+LASTED_MARK = b"] Flush lasted"
+LIMITER_MARK = b"Options.rate_limiter: "
 
 # bytes.find skips fastest when a mark ends in a character that is rare in a LOG; a blank is not.
 TEXT_MARKS = (
@@ -35,6 +37,8 @@ TEXT_MARKS = (
     DROPPED_MARK,
     DUMPING_MARK,
     DUMP_MARK,
+    LASTED_MARK,
+    LIMITER_MARK,
 )
 
 

@@ -47,6 +47,8 @@ class LogState:
         self._dumping_micros = 0
         self._stats_dump: StatsDump | None = None
         self._has_events = False
+        self._rate_limiter: bool | None = None
+        self._moving: str | None = None
 
     def learn_header(self, block: bytes) -> None:
         """Take only version, directories, opening and offset to UTC from the beginning of a LOG.
@@ -58,6 +60,8 @@ class LogState:
                 self._header(line)
             elif log_marks.TABLES_MARK in line:
                 self._table_directory(line)
+            elif log_marks.LIMITER_MARK in line:
+                self._rate_limiter = log_lines.parse_rate_limiter(line)
             elif log_marks.OPENING_MARK in line:
                 self._opened(line, fresh=False)
             elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
@@ -172,6 +176,7 @@ class LogState:
             if (move := log_lines.parse_move(line)) is not None:
                 tell = self._stalls.moved if move.done else self._stalls.moving
                 tell(move.column_family, move.local_micros - self._offset)
+                self._moving = move.column_family
                 if move.level_files is not None:
                     self._note_levels(move.column_family, move.level_files)
         elif mark == log_marks.FLUSHED_MARK:
@@ -199,6 +204,11 @@ class LogState:
             if number.isdigit() and (gone := self._families.pop(int(number[:18]), None)):
                 self._stalls.column_family_dropped(gone, self._at(line))
                 self._level_files.pop(gone, None)
+        elif mark == log_marks.LASTED_MARK:
+            if (flush := log_lines.parse_flush_cpu(line)) is not None:
+                self._jobs.flush_cpu(*flush)
+        elif mark == log_marks.LIMITER_MARK:
+            self._rate_limiter = log_lines.parse_rate_limiter(line)
         elif mark == log_marks.DUMPING_MARK:
             self._dumping_micros = self._at(line)
 
@@ -300,13 +310,27 @@ class LogState:
         if event.job is None:
             return
         if event.event == "compaction_started":
-            self._jobs.compaction_started(event, log_events.input_level(line, mark))
+            self._compaction_started(event, line, mark)
+        elif event.event == "trivial_move":
+            family = event.cf_name if event.cf_name is not None else self._moving
+            self._jobs.moved(event, family, self._level_files.get(family or ""))
         elif event.event in ("flush_finished", "compaction_finished"):
             family, installed = self._jobs.finished(event)
             if installed:
                 self._version_changed(family, event, line)
         else:
             self._jobs.progressed(event)
+
+    def _compaction_started(self, event: Event, line: bytes, mark: int) -> None:
+        family = event.cf_name
+        if family is None:
+            family = self._jobs.column_family_of(event.job)
+        self._jobs.compaction_started(
+            event,
+            log_events.input_level(line, mark),
+            log_events.input_files(line, mark),
+            self._level_files.get(family or ""),
+        )
 
     def _version_changed(self, family: str | None, event: Event, line: bytes) -> None:
         if family is None:
@@ -357,6 +381,8 @@ class LogState:
             compaction_output_bytes=jobs.compaction_output_bytes,
             recent_flushes=tuple(jobs.recent_flushes),
             recent_compactions=tuple(jobs.recent_compactions),
+            recent_moves=tuple(jobs.recent_moves),
+            rate_limiter=self._rate_limiter,
             stalls=self._stalls.conditions(),
             stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
             stall_count=self._stalls.entered(),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
+from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
 
 MAX_OPTIONS_BYTES = 16 * 1024 * 1024
 """Larger OPTIONS files are refused; one column family takes about 6 KB."""
@@ -176,6 +176,18 @@ def parse_options(
         delayed_write_rate=_integer(database, "delayed_write_rate"),
         max_total_wal_bytes=_integer(database, "max_total_wal_size"),
         column_families=tuple(_column_family(name, values) for name, values in families.items()),
+        max_background_flushes=_integer(database, "max_background_flushes"),
+        max_background_compactions=_integer(database, "max_background_compactions"),
+        bytes_per_sync=_integer(database, "bytes_per_sync"),
+        wal_bytes_per_sync=_integer(database, "wal_bytes_per_sync"),
+        use_direct_io_for_flush_and_compaction=_boolean(
+            database, "use_direct_io_for_flush_and_compaction"
+        ),
+        use_direct_reads=_boolean(database, "use_direct_reads"),
+        enable_pipelined_write=_boolean(database, "enable_pipelined_write"),
+        allow_concurrent_memtable_write=_boolean(database, "allow_concurrent_memtable_write"),
+        unordered_write=_boolean(database, "unordered_write"),
+        db_write_buffer_bytes=_integer(database, "db_write_buffer_size"),
     )
 
 
@@ -195,7 +207,52 @@ def _column_family(name: str, values: Mapping[str, str]) -> ColumnFamilyOptions:
         max_bytes_for_level_base=_integer(values, "max_bytes_for_level_base"),
         max_bytes_for_level_multiplier=_number(values, "max_bytes_for_level_multiplier"),
         target_file_size_base=_integer(values, "target_file_size_base"),
+        target_file_size_multiplier=_integer(values, "target_file_size_multiplier"),
+        level_compaction_dynamic_level_bytes=_boolean(
+            values, "level_compaction_dynamic_level_bytes"
+        ),
+        max_compaction_bytes=_integer(values, "max_compaction_bytes"),
+        min_write_buffer_number_to_merge=_integer(values, "min_write_buffer_number_to_merge"),
+        universal=_universal(values.get("compaction_options_universal")),
+        compression_per_level=tuple(
+            _COMPRESSIONS.get(name)
+            for name in values.get("compression_per_level", "").split(":")
+            if name
+        ),
+        bottommost_compression=_COMPRESSIONS.get(values.get("bottommost_compression", "")),
+        disable_auto_compactions=_boolean(values, "disable_auto_compactions"),
+        enable_blob_files=_boolean(values, "enable_blob_files"),
+        arena_block_bytes=_integer(values, "arena_block_size"),
+        memtable_factory=values.get("memtable_factory", "").partition(":")[0] or None,
+        last_level_temperature=_temperature(values),
+        preclude_last_level_data_seconds=_integer(values, "preclude_last_level_data_seconds"),
     )
+
+
+def _universal(text: str | None) -> UniversalOptions | None:
+    """Read ``{size_ratio=1;min_merge_width=2;...}``; None where the file has none (before 5.16)."""
+    if not text or not text.startswith("{"):
+        return None
+    values = {
+        name.strip(): value.strip()
+        for name, equals, value in (part.partition("=") for part in text.strip("{}").split(";"))
+        if equals
+    }
+    return UniversalOptions(
+        size_ratio_percent=_integer(values, "size_ratio"),
+        min_merge_width=_integer(values, "min_merge_width"),
+        max_merge_width=_integer(values, "max_merge_width"),
+        max_size_amplification_percent=_integer(values, "max_size_amplification_percent"),
+        compression_size_percent=_integer(values, "compression_size_percent"),
+        allow_trivial_move=_boolean(values, "allow_trivial_move"),
+        incremental=_boolean(values, "incremental"),
+    )
+
+
+def _temperature(values: Mapping[str, str]) -> str | None:
+    """Name of ``last_level_temperature`` (``bottommost_temperature`` before 7.5), None if unset."""
+    name = values.get("last_level_temperature") or values.get("bottommost_temperature") or ""
+    return None if name in ("", "kUnknown") else name.removeprefix("k").lower()
 
 
 def _without_comment(line: str) -> str:
@@ -240,6 +297,10 @@ def _integer(values: Mapping[str, str], key: str) -> int | None:
     text = values.get(key, "")
     # The length is bounded because Python refuses to convert thousands of digits.
     return int(text) if len(text) <= 20 and re.fullmatch(r"-?[0-9]+", text) else None
+
+
+def _boolean(values: Mapping[str, str], key: str) -> bool | None:
+    return {"true": True, "false": False}.get(values.get(key, ""))
 
 
 def _number(values: Mapping[str, str], key: str) -> float | None:

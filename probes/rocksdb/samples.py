@@ -121,11 +121,50 @@ class FlushEvent:
     )  # total_data_size: memtable bytes, about 11 more per entry than key+value
     output_bytes: int
     duration_seconds: float | None
+    memory_usage_bytes: int | None = None  # of the memtables flushed, arena blocks included
+    reason: str | None = None  # flush_reason, since 5.18: "Write Buffer Full", "Manual Flush", ...
+    cpu_seconds: float | None = None  # "Flush lasted" line, since 6.28
+    level_files: tuple[int, ...] | None = None  # lsm_state after it
+    table_entries: int | None = None  # in the tables written: overwritten keys are gone
+    key_bytes: int | None = None  # of those entries, before compression
+    value_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelInput:
+    """What one compaction took from one level.
+
+    ``bytes`` adds the sizes of tables whose creation the LOG told; what is left of input_data_size
+    is spread over the other files by their number. None when input_data_size is not told.
+    """
+
+    level: int
+    files: int
+    bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrivialMove:
+    """Tables that changed their level without being rewritten (key ranges that meet nothing).
+
+    ``destination_files_before`` is the number of tables in the destination when they came.
+    """
+
+    wall_seconds: float
+    column_family: str | None
+    destination_level: int
+    files: int
+    bytes: int
+    destination_files_before: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class CompactionEvent:
-    """One finished compaction (trivial moves are not compactions: nothing is rewritten)."""
+    """One finished compaction (trivial moves are not compactions: nothing is rewritten).
+
+    ``output_level_files_before`` is the number of tables in the output level when it began,
+    ``level_files`` the files of every level when it ended (lsm_state).
+    """
 
     wall_seconds: float
     job: int
@@ -140,6 +179,9 @@ class CompactionEvent:
     cpu_seconds: float | None
     subcompactions: int
     reason: str | None
+    inputs: tuple[LevelInput, ...] = ()
+    output_level_files_before: int | None = None
+    level_files: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +253,21 @@ class LogSample:
     stats_dump: StatsDump | None
     has_events: bool  # False: headers only, or a log level that hides events
     damaged_lines: int
+    recent_moves: tuple[TrivialMove, ...] = ()
+    rate_limiter: bool | None = None  # whether one is configured; its rate is not told
+
+
+@dataclass(frozen=True, slots=True)
+class UniversalOptions:
+    """``compaction_options_universal`` (rocksdb/universal_compaction.h)."""
+
+    size_ratio_percent: int | None
+    min_merge_width: int | None
+    max_merge_width: int | None
+    max_size_amplification_percent: int | None
+    compression_size_percent: int | None
+    allow_trivial_move: bool | None
+    incremental: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +288,29 @@ class ColumnFamilyOptions:
     max_bytes_for_level_base: int | None
     max_bytes_for_level_multiplier: float | None
     target_file_size_base: int | None
+    target_file_size_multiplier: int | None = None
+    level_compaction_dynamic_level_bytes: bool | None = None
+    max_compaction_bytes: int | None = None  # 0: 25 * target_file_size_base
+    min_write_buffer_number_to_merge: int | None = None
+    universal: UniversalOptions | None = None
+    compression_per_level: tuple[str | None, ...] = ()  # empty: ``compression`` for all levels
+    bottommost_compression: str | None = None  # None: as the others
+    disable_auto_compactions: bool | None = None
+    enable_blob_files: bool | None = None
+    arena_block_bytes: int | None = None
+    memtable_factory: str | None = None
+    last_level_temperature: str | None = None  # None: unset (kUnknown), no tiered storage
+    preclude_last_level_data_seconds: int | None = None  # > 0: tiered storage
 
 
 @dataclass(frozen=True, slots=True)
 class OptionsSample:
-    """The newest OPTIONS-<n> file."""
+    """The newest OPTIONS-<n> file.
+
+    RocksDB writes what it runs with: zeros that stand for a default are mostly resolved already
+    (``delayed_write_rate`` becomes the rate limiter's bytes/s, or 16 MiB/s). The legacy
+    ``max_background_flushes`` and ``max_background_compactions`` are -1 when unset.
+    """
 
     at: float
     file_name: str
@@ -247,6 +322,16 @@ class OptionsSample:
     delayed_write_rate: int | None
     max_total_wal_bytes: int | None
     column_families: tuple[ColumnFamilyOptions, ...]
+    max_background_flushes: int | None = None
+    max_background_compactions: int | None = None
+    bytes_per_sync: int | None = None
+    wal_bytes_per_sync: int | None = None
+    use_direct_io_for_flush_and_compaction: bool | None = None
+    use_direct_reads: bool | None = None
+    enable_pipelined_write: bool | None = None
+    allow_concurrent_memtable_write: bool | None = None
+    unordered_write: bool | None = None
+    db_write_buffer_bytes: int | None = None  # of all column families together; 0: no limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import generate_latest
 
-from agent import __version__
 from agent.config import Config, DatabaseSettings, FioSettings, SecondarySettings
 from agent.findings import Findings
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import Published
+from agent.main import host_state_for
 from agent.metrics import registry_for
 from agent.models import v4, v41
 from agent.watch_tools import WatchTools
@@ -166,15 +166,7 @@ def _watch(database: Path) -> Iterator[HostWatch]:
 
 
 def _state() -> HostState:
-    config = Config()
-    return HostState(
-        version=__version__,
-        config_hash="",
-        tick_seconds=config.tick_seconds,
-        phase_hold_seconds=config.phase.hold_seconds,
-        capacity_max_age_seconds=3.0 * config.fio.interval_seconds,
-        alerts=config.alerts,
-    )
+    return host_state_for(Config())
 
 
 def _later(findings: Findings, seconds: float) -> Findings:

@@ -6,7 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.cpu_use import HostCpu
+from agent.database_state import DatabaseState
 from agent.findings import DatabaseFindings, DeviceFindings, Findings, PathFindings
+from agent.learning import Learning
+from agent.memory import LearnedState
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
 from probes.diskstats import DiskRates
@@ -107,6 +111,14 @@ def a_log(**changes: Any) -> LogSample:
         damaged_lines=0,
     )
     return replace(quiet, **changes)
+
+
+NO_CPU = HostCpu(None, ABSENT)
+
+
+def a_database_state(phase_hold_seconds: float = 300.0) -> DatabaseState:
+    """A database's state on a host that has learned nothing yet."""
+    return DatabaseState(phase_hold_seconds, Learning(LearnedState()))
 
 
 def a_flush(wall_seconds: float, **changes: Any) -> FlushEvent:

@@ -6,6 +6,7 @@ the page, write the golden file anew and read the difference:
     python -m tests.unit.snapshots > tests/data/golden/metrics.txt
 """
 
+import math
 import sys
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,6 +15,8 @@ from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
 from agent.loop import Published
 from agent.metrics import SnapshotCollector
+from agent.models.estimate import CalibratedEstimate, Estimate, MissingInput, ResourceUse
+from agent.models.lsm import SimulatedRate
 from agent.models.prediction import Prediction
 from agent.phase import PhaseInForce
 from agent.probe_state import ProbeState
@@ -76,6 +79,46 @@ V41 = Prediction(
 )
 
 
+BOTTLENECK = Estimate(
+    model="bottleneck",
+    puts_per_second=125_000.0,
+    log_half_width=0.3,
+    resources=(
+        ResourceUse("device_write", "bytes", 8000.0, 1e9, 125_000.0, "log events", 0.05),
+        ResourceUse("cpu", "core seconds", 1e-5, 2.0, 200_000.0, "process"),
+    ),
+    missing=(MissingInput("wal", "it cannot be told whether there is one", "there is"),),
+    source="log events",
+    at=AT - 60.0,
+    advice="a faster device would lift it",
+)
+SIMULATED = SimulatedRate(
+    puts_per_second=118_000.0,
+    stopped_ratio=0.01,
+    delayed_ratio=0.9,
+    written_bytes_per_put={"wal": 1060.0, "flush": 1050.0, "compaction": 5900.0},
+    utilization={"device_write": 0.97, "cpu": 0.5},
+    level0_files_mean=17.0,
+    pending_compaction_bytes_end=3e9,
+    simulated_seconds=900.0,
+    events=2000,
+    converged=True,
+)
+CALIBRATED = CalibratedEstimate(
+    model="bottleneck",
+    puts_per_second=131_670.0,
+    lower=110_000.0,
+    upper=150_000.0,
+    factor=0.96,
+    basis="few labels",
+    labels=3,
+    accuracy_ratio=0.93,
+    coverage_ratio=1.0,
+    coverage_interval=(0.4, 1.0),
+    confidence="medium",
+)
+
+
 def busy_database() -> DatabaseSnapshot:
     """A database of which everything is known, stalled and broken at once."""
     return DatabaseSnapshot(
@@ -115,8 +158,9 @@ def busy_database() -> DatabaseSnapshot:
             AT - 60.0,
         ),
         predictions=Known((V4, V41), "fio - foreign - compaction", AT - 60.0),
-        recommended=Known(V41, "fio - foreign - compaction", AT - 60.0),
+        recommended=Known(CALIBRATED, "fio", AT - 60.0),
         headroom_ratio=known(1.0 - 57_000.0 / 131_670.0, "wal"),
+        headroom_lower_ratio=known(1.0 - 57_000.0 / 110_000.0, "wal"),
         s_max_ratio=known(0.98, "fio"),
         levels=Known(
             (
@@ -140,6 +184,16 @@ def busy_database() -> DatabaseSnapshot:
         ),
         cpu_cores=known(1.5, "process"),
         cpu_limit_cores=2.0,
+        estimates=Known((BOTTLENECK,), "fio", AT - 60.0),
+        calibrated=Known((CALIBRATED,), "fio", AT - 60.0),
+        simulated=Known(SIMULATED, "simulator", AT - 20.0),
+        time_to_stall_seconds=known(0.0, "log"),
+        debt_bytes=known(5.0e8, "manifest and options"),
+        debt_clear_seconds=known(math.inf, "manifest and options"),
+        recommended_model="bottleneck",
+        bottleneck="device_write",
+        episodes_total=3,
+        saturated=True,
     )
 
 
@@ -180,6 +234,13 @@ def lost_database() -> DatabaseSnapshot:
         cpu_seconds=GONE,
         cpu_cores=GONE,
         cpu_limit_cores=None,
+        inputs=GONE,
+        estimates=GONE,
+        calibrated=GONE,
+        simulated=GONE,
+        time_to_stall_seconds=GONE,
+        debt_bytes=GONE,
+        debt_clear_seconds=GONE,
     )
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from agent.alerts.observe import observations
 from agent.alerts.rules import SEVERITY, AlertSettings, Observation
-from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.probe_state import ProbeState
 from agent.rates import MeanRate
@@ -18,7 +17,9 @@ from tests.unit.agent_samples import (
     ABSENT,
     DAY,
     MIB,
+    NO_CPU,
     WALL,
+    a_database_state,
     a_fingerprint,
     a_fio,
     a_log,
@@ -33,7 +34,7 @@ from tests.unit.agent_samples import (
 
 def a_snapshot(puts_per_second: int | None = 1000, **log: Any) -> DatabaseSnapshot:
     """A database with a LOG, on a device of 1000 MiB/s without other traffic."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     on = DeviceState(DAY).update(
         device_findings(fio=known(a_fio(0.0, 1000 * MIB))), ABSENT, (), 0.0
     )
@@ -42,12 +43,12 @@ def a_snapshot(puts_per_second: int | None = 1000, **log: Any) -> DatabaseSnapsh
         findings = database_findings(
             wal=wal, log=known(a_log(**log)), fingerprint=a_fingerprint(WALL - 3600.0)
         )
-        snapshot = state.update(findings, on, MeanRate(0.0, 300.0, at), at, WALL + at)
+        snapshot = state.update(findings, on, MeanRate(0.0, 300.0, at), NO_CPU, at, WALL + at)
     return snapshot
 
 
 def unknown_database() -> DatabaseSnapshot:
-    return DatabaseState(300.0).update(database_findings(), None, None, 0.0, WALL)
+    return a_database_state(300.0).update(database_findings(), None, None, NO_CPU, 0.0, WALL)
 
 
 def a_device_snapshot(*rates_mib: float) -> DeviceSnapshot:
@@ -89,7 +90,9 @@ def test_a_database_is_named_with_the_device_of_its_data() -> None:
 def test_the_device_of_the_wal_does_not_name_the_alert() -> None:
     """Whatever the order of the directories."""
     paths = (on_device("wal", "sdb", "8:16"), on_device("data", "sda", "8:0"))
-    snapshot = DatabaseState(300.0).update(database_findings(paths=paths), None, None, 0.0, WALL)
+    snapshot = a_database_state(300.0).update(
+        database_findings(paths=paths), None, None, NO_CPU, 0.0, WALL
+    )
     assert {observation.device for observation in of_database(snapshot).values()} == {"sda"}
 
 

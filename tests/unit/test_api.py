@@ -130,9 +130,8 @@ def test_the_document_survives_the_way_through_json() -> None:
 
 def test_a_prediction_has_the_keys_of_the_predict_command() -> None:
     """One contract for both."""
-    recommended = msgspec.to_builtins(document())["databases"][0]["recommended"]
-
-    assert set(recommended) == {
+    database = msgspec.to_builtins(document())["databases"][0]
+    keys = {
         "puts_per_second",
         "model",
         "phase",
@@ -142,6 +141,9 @@ def test_a_prediction_has_the_keys_of_the_predict_command() -> None:
         "bandwidth_mib",
         "record_size",
     }
+
+    assert set(database["predictions"][0]) == keys
+    assert keys - set(database["recommended"]) == set()
 
 
 def test_a_known_quantity_has_source_and_age() -> None:
@@ -265,7 +267,7 @@ def test_the_landing_page_links_everything(served: Served) -> None:
     links = [piece.partition('"')[0] for piece in text.split('href="')[1:]]
 
     assert kind == "text/html"
-    assert links == ["/metrics", "/api/v1/status", "/healthz", "/readyz"]
+    assert links == ["/metrics", "/api/v1/status", "/api/v1/explain", "/healthz", "/readyz"]
     assert {served.get(link)[0] for link in links} == {200}
 
 

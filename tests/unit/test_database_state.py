@@ -18,8 +18,10 @@ from tests.unit.agent_samples import (
     ABSENT,
     DAY,
     MIB,
+    NO_CPU,
     WALL,
     a_compaction,
+    a_database_state,
     a_fingerprint,
     a_fio,
     a_flush,
@@ -64,8 +66,8 @@ def update(
 ) -> DatabaseSnapshot:
     """One tick on a device that takes 1000 MiB/s and is written to at 10 MiB/s."""
     writes = None if device_writes_mib is None else MeanRate(device_writes_mib * MIB, 300.0, now)
-    return (state or DatabaseState(hold_seconds)).update(
-        findings, on or device(), writes, now, WALL + now
+    return (state or a_database_state(hold_seconds)).update(
+        findings, on or device(), writes, NO_CPU, now, WALL + now
     )
 
 
@@ -85,7 +87,7 @@ def mib(quantity: Any) -> float:
 
 def with_process(written_mib: float, **changes: Any) -> DatabaseSnapshot:
     """The second of two ticks, 100 s apart, between which the owner wrote so much."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     findings = database_findings(log=LOG, **changes)
     update(replace(findings, process=a_process(-100.0, 0)), state=state)
     return update(replace(findings, process=a_process(0.0, int(written_mib * MIB))), state=state)
@@ -125,7 +127,7 @@ def test_without_the_processs_count_the_records_tell() -> None:
 
 def test_a_process_that_cannot_be_read_any_more_does_not_leave_its_old_rate() -> None:
     """Never the old value: the records tell at once."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     findings = database_findings(log=LOG)
     for at in (-100.0, 0.0):
         update(replace(findings, process=a_process(at, int((at + 100) * 4 * MIB))), state=state)
@@ -135,7 +137,7 @@ def test_a_process_that_cannot_be_read_any_more_does_not_leave_its_old_rate() ->
 
 def test_the_wal_on_the_data_device_is_part_of_our_own_writes() -> None:
     """1024 * 1024 puts/s of 100 + 4 bytes would be 104 MiB/s; here a thousandth of it."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     findings = database_findings(log=LOG)
     update(replace(findings, wal=a_wal(-10.0, 0)), state=state, now=-10.0)
     snapshot = update(replace(findings, wal=a_wal(0.0, int(MIB / 100))), state=state)
@@ -146,7 +148,7 @@ def test_the_wal_on_the_data_device_is_part_of_our_own_writes() -> None:
 
 def test_the_wal_on_another_device_is_not() -> None:
     """It burdens that device, not this one."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     paths = (on_device("data", "sda", "8:0"), on_device("wal", "sdb", "8:16"))
     findings = database_findings(log=LOG, paths=paths)
     update(replace(findings, wal=a_wal(-10.0, 0)), state=state, now=-10.0)
@@ -156,7 +158,7 @@ def test_the_wal_on_another_device_is_not() -> None:
 
 def test_the_manifest_tells_of_the_work_when_the_log_is_silent() -> None:
     """3 MiB/s of flushed and 1 of compacted tables, of 10 on the device."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     silent = known(a_log(has_events=False))
     for at, times in ((-10.0, 0), (0.0, 10)):
         manifest = a_manifest(
@@ -215,12 +217,12 @@ def test_without_a_device_everything_about_bandwidth_has_the_devices_reason() ->
     """A database on tmpfs has a put rate, and no S_max."""
     no_device = Missing("no_block_device", "tmpfs")
     findings = database_findings(paths=(PathFindings("data", "/db", no_device),), log=LOG)
-    snapshot = DatabaseState(300.0).update(findings, None, None, 0.0, WALL)
+    snapshot = a_database_state(300.0).update(findings, None, None, NO_CPU, 0.0, WALL)
     assert snapshot.foreign_bytes_per_second is no_device
     assert snapshot.recommended is no_device
     assert snapshot.places == (PlacedFiles("data", "/db", None, "tmpfs"),)
-    unknown = DatabaseState(300.0).update(
-        database_findings(log=LOG, paths=()), None, None, 0.0, WALL
+    unknown = a_database_state(300.0).update(
+        database_findings(log=LOG, paths=()), None, None, NO_CPU, 0.0, WALL
     )
     assert reason(unknown.recommended) == "not_yet_measured"
 
@@ -322,12 +324,13 @@ def test_the_write_amplification_reaches_the_final_phase() -> None:
 def test_the_recommended_model_is_the_originals_auto(
     capacity_mib: float, age_seconds: float, phase: str, model: str
 ) -> None:
-    """V4.1 in the middle phase, V4 otherwise."""
+    """V4.1 in the middle phase, V4 otherwise, while the measured models have no input."""
     findings = database_findings(log=LOG, fingerprint=a_fingerprint(WALL - age_seconds))
     snapshot = update(findings, on=device(capacity_mib))
     assert isinstance(snapshot.recommended, Known)
-    assert snapshot.recommended.value == predictions(snapshot)[model]
-    assert snapshot.recommended.value.phase == phase
+    recommended, raw = snapshot.recommended.value, predictions(snapshot)[model]
+    assert (recommended.model, recommended.puts_per_second) == (model, raw.puts_per_second)
+    assert (recommended.confidence, raw.phase) == ("unverified", phase)
 
 
 def test_the_record_size_is_pinned_measured_or_for_want_of_both_1040() -> None:
@@ -359,7 +362,7 @@ def test_the_lsm_votes_only_while_the_age_is_unknown() -> None:
     """A tree with two levels below L0 in place of the runtime."""
     manifest = known(captured_manifest("v9.8.4"))
     quiet = known(a_log(first_wall_seconds=None, has_events=False))
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     for at in (-10.0, 0.0):
         findings = database_findings(
             log=quiet, manifest=known(replace(manifest.value, at=at)), process=a_process(at, 0)
@@ -378,7 +381,7 @@ def test_the_lsm_votes_only_while_the_age_is_unknown() -> None:
 
 def test_the_phase_holds_against_a_short_change_of_bandwidth() -> None:
     """The hysteresis lives in the state; an age of an hour votes for middle throughout."""
-    state = DatabaseState(60.0)
+    state = a_database_state(60.0)
     findings = database_findings(log=LOG)
     names = []
     for now, capacity in ((0, 5000.0), (10, 500.0), (20, 5000.0), (30, 500.0), (90, 500.0)):
@@ -389,7 +392,7 @@ def test_the_phase_holds_against_a_short_change_of_bandwidth() -> None:
 
 
 def two_ticks(puts_per_second: int) -> DatabaseSnapshot:
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     findings = database_findings(log=LOG)
     update(replace(findings, wal=a_wal(-10.0, 0)), state=state, now=-10.0)
     return update(replace(findings, wal=a_wal(0.0, 10 * puts_per_second)), state=state)
@@ -416,7 +419,7 @@ def test_headroom_is_missing_with_either_of_its_parts() -> None:
 
 def test_s_max_against_its_own_median_needs_twelve_values() -> None:
     """The current one is part of them."""
-    state = DatabaseState(300.0)
+    state = a_database_state(300.0)
     findings = database_findings(log=LOG)
     for step in range(11):
         snapshot = update(findings, state=state, now=10.0 * step)
@@ -426,7 +429,7 @@ def test_s_max_against_its_own_median_needs_twelve_values() -> None:
 
 def test_a_drop_of_s_max_shows_against_the_median_of_an_hour() -> None:
     """Half the bandwidth is half of S_max, until the hour has forgotten the better days."""
-    state = DatabaseState(1e9)
+    state = a_database_state(1e9)
     findings = database_findings(log=known(a_log()), process=ABSENT)
     for step in range(20):
         update(findings, state=state, device_writes_mib=0.0, now=10.0 * step)
@@ -494,9 +497,11 @@ def test_a_process_that_is_gone_holds_nothing_back() -> None:
     """Its last words in the LOG were of a stall; they end when it is seen to be gone."""
     stall = StallCondition("default", "stopped", "memtables", WALL, None)
     log = known(a_log(stalls=(stall,), has_events=True), source="log")
-    state = DatabaseState(phase_hold_seconds=0.0)
+    state = a_database_state(0.0)
 
-    snapshot = state.update(database_findings(log=log, owner_gone=True), None, None, 0.0, WALL)
+    snapshot = state.update(
+        database_findings(log=log, owner_gone=True), None, None, NO_CPU, 0.0, WALL
+    )
 
     assert isinstance(snapshot.stalls, Missing)
     assert isinstance(snapshot.stall_seconds, Missing)
@@ -506,11 +511,13 @@ def test_a_process_that_is_gone_holds_nothing_back() -> None:
 
 def test_totals_do_not_change_their_source() -> None:
     """Two sources count from two beginnings: a step between them would look like work."""
-    state = DatabaseState(phase_hold_seconds=0.0)
+    state = a_database_state(0.0)
     manifest = known(a_manifest(flushed_bytes=7, compacted_bytes=8), source="manifest")
     log = known(a_log(has_events=True, flush_output_bytes=100), source="log")
-    before = state.update(database_findings(log=log, manifest=manifest), None, None, 0.0, WALL)
-    after = state.update(database_findings(manifest=manifest), None, None, 10.0, WALL)
+    before = state.update(
+        database_findings(log=log, manifest=manifest), None, None, NO_CPU, 0.0, WALL
+    )
+    after = state.update(database_findings(manifest=manifest), None, None, NO_CPU, 10.0, WALL)
 
     assert before.flush_bytes_total == Known(100.0, "log", 0.0)
     assert isinstance(after.flush_bytes_total, Missing)

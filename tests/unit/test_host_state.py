@@ -7,6 +7,8 @@ import pytest
 from agent.alerts.rules import AlertSettings
 from agent.findings import DatabaseFindings, DeviceFindings, Findings
 from agent.host_state import HostState
+from agent.learning import Learning
+from agent.memory import LearnedState
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, Snapshot
 from probes.samples import CgroupLimitsSample, PressureSample
@@ -38,6 +40,7 @@ def host(**changes: Any) -> HostState:
         "phase_hold_seconds": 300.0,
         "capacity_max_age_seconds": DAY,
         "alerts": AlertSettings(),
+        "learning": Learning(LearnedState()),
     }
     return HostState(**(settings | changes))
 

@@ -13,6 +13,7 @@ from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import ChangeLog, Logger, Loop, Published
 from agent.probe_state import ProbeState
+from agent.simulator import InlineSimulator
 from agent.snapshot import Snapshot
 from probes.clock import SystemClock
 from tests.unit.snapshots import WALL, alerts, busy_database, snapshot
@@ -159,6 +160,9 @@ class Passing:
     def advance(self, findings: Any) -> Any:
         return findings
 
+    def simulations_due(self, now: float) -> tuple[()]:
+        return ()
+
 
 def loop_of(lines: LogCapture, published: Published, *steps: object) -> Loop:
     return Loop(
@@ -168,6 +172,7 @@ def loop_of(lines: LogCapture, published: Published, *steps: object) -> Loop:
         SystemClock(),
         logger(lines),
         0.01,
+        InlineSimulator(),
     )
 
 
@@ -247,6 +252,7 @@ def test_stop_ends_the_wait_for_the_next_tick(lines: LogCapture) -> None:
         SystemClock(),
         logger(lines),
         3600.0,
+        InlineSimulator(),
     )
     thread = threading.Thread(target=loop.run, args=(lambda _: ticked.set(),), daemon=True)
     thread.start()

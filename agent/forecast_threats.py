@@ -1,0 +1,351 @@
+"""What points to a write stall, and when it would come: the arithmetic behind the forecast.
+
+Each function looks at one way into a stall and answers with the ``Threat``s it finds credible.
+Limits are RocksDB's (db/column_family.cc, GetWriteStallConditionAndCause). Pure.
+"""
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from agent.capacity_plan import SMaxInterval
+from agent.forecast_trends import FittedRate, SawtoothTrend
+from agent.pending import LevelOptions, estimated_pending_compaction_bytes, stall_file_count
+from probes.rocksdb.samples import ColumnFamilyOptions, ColumnFamilyShape, FlushEvent, LogSample
+
+HORIZON_SECONDS = 60.0
+"""A rising put rate is followed so far ahead, as long as it was watched rising: most rises end."""
+
+FALL_FILES = 2.0
+"""A merge takes at least two files out of L0 (the least that RocksDB merges); one file less between
+two ticks may be a move."""
+
+FLUSHES_KEPT = 64
+FLUSH_WINDOW_SECONDS = 120.0
+"""How slow flushes are at worst is asked of the last two minutes."""
+
+MIN_FLUSHES = 4
+"""With fewer, one slow flush would be the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """One way into a stall: cause, and in how many seconds (earliest and latest by its spread)."""
+
+    cause: str
+    column_family: str | None
+    seconds: float
+    earliest: float
+    latest: float
+    confidence: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutRateOutlook:
+    """The put rate's line, and S_max where it is known."""
+
+    fitted: FittedRate
+    s_max: SMaxInterval | None
+
+    def at(self, seconds: float) -> float:
+        """The rate so far ahead, no further than ``HORIZON_SECONDS``."""
+        if not self.fitted.rising:
+            return self.fitted.per_second
+        ahead = min(seconds, HORIZON_SECONDS)
+        return self.fitted.per_second + self.fitted.slope * ahead
+
+    def reaches(self, rate: float) -> float | None:
+        """Seconds until the rate is ``rate``, 0 when it is; None when not within the horizon."""
+        if self.fitted.per_second >= rate:
+            return 0.0
+        if not self.fitted.rising:
+            return None
+        seconds = (rate - self.fitted.per_second) / self.fitted.slope
+        return seconds if seconds <= HORIZON_SECONDS else None
+
+
+class Flushes:
+    """Recent flushes out of the LOG: how long they take, and what they empty."""
+
+    def __init__(self) -> None:
+        self._events: deque[FlushEvent] = deque(maxlen=FLUSHES_KEPT)
+
+    def add(self, log: LogSample) -> None:
+        """Take the flushes that are new."""
+        last = self._events[-1].wall_seconds if self._events else -math.inf
+        self._events.extend(f for f in log.recent_flushes if f.wall_seconds > last)
+
+    def _of(self, family: str) -> list[FlushEvent]:
+        return [f for f in self._events if f.column_family in (family, None)]
+
+    def puts_per_file(self, family: str) -> float | None:
+        """Entries of a flush, the median; None when no event carried them."""
+        entries = [float(f.entries) for f in self._of(family) if f.entries]
+        return statistics.median(entries) if entries else None
+
+    def slow_seconds(self, family: str) -> float | None:
+        """The second longest of the last minutes: the longest may be an accident."""
+        events = self._of(family)
+        if not events:
+            return None
+        since = events[-1].wall_seconds - FLUSH_WINDOW_SECONDS
+        durations = sorted(
+            f.duration_seconds
+            for f in events
+            if f.duration_seconds is not None and f.wall_seconds >= since
+        )
+        return durations[-2] if len(durations) >= MIN_FLUSHES else None
+
+
+class FamilyTrends:
+    """L0 files and pending bytes of one column family over time."""
+
+    def __init__(self, name: str, options: ColumnFamilyOptions) -> None:
+        self.name = name
+        self.files = SawtoothTrend(FALL_FILES)
+        # The estimate of pending bytes falls by what a merge took in, at least a level's base.
+        self.pending = SawtoothTrend(float(options.max_bytes_for_level_base or 256 * 1048576) / 4)
+
+    def add(self, at: float, shape: ColumnFamilyShape, options: ColumnFamilyOptions) -> None:
+        """Take the shape of one tick."""
+        style = options.compaction_style or "level"
+        self.files.add(at, float(stall_file_count(shape, style)))
+        self.pending.add(
+            at, estimated_pending_compaction_bytes(shape.levels, level_options(options))
+        )
+
+
+def level_options(options: ColumnFamilyOptions) -> LevelOptions:
+    """The options that the estimate of pending bytes needs; RocksDB's defaults where not said."""
+    return LevelOptions(
+        # Absent in files of versions before the option was written; its default was false then.
+        level_compaction_dynamic_level_bytes=bool(options.level_compaction_dynamic_level_bytes),
+        style=options.compaction_style or "level",
+        num_levels=options.num_levels or 7,
+        level0_file_num_compaction_trigger=options.level0_file_num_compaction_trigger or 4,
+        max_bytes_for_level_base=float(options.max_bytes_for_level_base or 256 * 1048576),
+        max_bytes_for_level_multiplier=options.max_bytes_for_level_multiplier or 10.0,
+    )
+
+
+def compaction_limits(options: ColumnFamilyOptions) -> tuple[float, float]:
+    """L0 files and pending bytes at which writes are first held back; infinite: never.
+
+    RocksDB replaces FIFO's triggers by the largest integer; without automatic compactions neither
+    limit holds.
+    """
+    if options.disable_auto_compactions or options.compaction_style == "fifo":
+        return math.inf, math.inf
+    triggers = (
+        options.level0_slowdown_writes_trigger,
+        options.level0_stop_writes_trigger,
+    )
+    limits = (
+        options.soft_pending_compaction_bytes_limit,
+        options.hard_pending_compaction_bytes_limit,
+    )
+    return (
+        min((float(t) for t in triggers if t is not None and t >= 0), default=math.inf),
+        min((float(x) for x in limits if x is not None and x > 0), default=math.inf),
+    )
+
+
+def growth_threats(
+    trends: FamilyTrends,
+    options: ColumnFamilyOptions,
+    rate: PutRateOutlook,
+    flushes: Flushes,
+    now: float,
+) -> tuple[list[Threat], bool]:
+    """Measured growth of L0 and pending bytes, and whether either grows at all.
+
+    Peaks grow with a rising load even where it is sustainable, and after a start until L0 has found
+    its level, so growth is believed only (a) where it lasted as long as it would still have to, and
+    (b) where the put rate comes near S_max: within its interval, or S_max is not known.
+    """
+    files_limit, pending_limit = compaction_limits(options)
+    threats: list[Threat] = []
+    growing = False
+    for cause, series, limit, unit in (
+        ("l0_files", trends.files, files_limit, "L0 files"),
+        ("pending_compaction_bytes", trends.pending, pending_limit, "pending bytes"),
+    ):
+        trend = series.trend()
+        if trend is None or trend.slope_low <= 0:
+            continue
+        growing = True
+        if not math.isfinite(limit):
+            continue
+        seconds = max(0.0, limit - trend.level) / trend.slope
+        if seconds > trend.span_seconds or not _near_s_max(rate, seconds):
+            continue
+        threats.append(
+            Threat(
+                cause,
+                trends.name,
+                seconds,
+                0.5 * seconds,
+                max(0.0, limit - trend.level) / trend.slope_low,
+                "medium",
+                f"peaks of {unit} in {trends.name} grow by {trend.slope * 60:.3g} a minute and "
+                f"stand at {trend.level:.3g} of {limit:.3g}",
+            )
+        )
+    excursion = _excursion(trends, files_limit, rate, flushes, now)
+    return ([*threats, excursion] if excursion else threats), growing
+
+
+def _near_s_max(rate: PutRateOutlook, seconds: float) -> bool:
+    return rate.s_max is None or rate.at(seconds) >= rate.s_max.lower
+
+
+def _excursion(
+    trends: FamilyTrends,
+    limit: float,
+    rate: PutRateOutlook,
+    flushes: Flushes,
+    now: float,
+) -> Threat | None:
+    """A rise of L0 beyond its usual peaks: does it reach the trigger before a merge ends it?
+
+    The merge is taken to last as long as the longest of late; once it has lasted longer, as long
+    again as it has lasted (the mean residual life of a heavy-tailed duration).
+    """
+    series = trends.files
+    since, longest = series.since_fall, series.longest_cycle_seconds
+    per_file = flushes.puts_per_file(trends.name)
+    usual = series.highest_peak
+    if since is None or longest is None or usual is None or series.value is None:
+        return None
+    if per_file is None or series.value <= usual:
+        return None
+    per_second = rate.fitted.per_second / per_file
+    if not math.isfinite(limit) or per_second <= 0:
+        return None
+    elapsed = now - since
+    remaining = longest - elapsed if elapsed < longest else elapsed
+    seconds = max(0.0, limit - series.value) / per_second
+    if seconds > remaining:
+        return None
+    if rate.s_max is not None and rate.at(seconds) < rate.s_max.puts_per_second:
+        return None  # one slow merge is no trend: below S_max the next one makes up for it
+    return Threat(
+        "l0_files",
+        trends.name,
+        seconds,
+        seconds,
+        math.inf,
+        "medium",
+        f"{series.value:.0f} L0 files in {trends.name}, {per_second * 60:.3g} more a minute, and "
+        f"the merge that takes them has run for {elapsed:.0f} s",
+    )
+
+
+def flush_threats(
+    flushes: Flushes,
+    families: Collection[ColumnFamilyOptions],
+    rate: PutRateOutlook,
+) -> list[Threat]:
+    """Flushes that will take longer than filling the memtables that may wait for them.
+
+    Writes stop when ``max_write_buffer_number`` memtables wait for their flush, the one being
+    flushed included; above 3 they are delayed one earlier (column_family.cc). So a flush may take
+    as long as filling one less.
+    """
+    threats = []
+    for options in families:
+        slow = flushes.slow_seconds(options.name)
+        per_file = flushes.puts_per_file(options.name)
+        number = options.max_write_buffer_number
+        if slow is None or per_file is None or number is None or slow <= 0:
+            continue
+        spare = number - 2 if number > 3 else number - 1
+        if spare < 1:
+            continue
+        limit = spare * per_file / slow  # puts/s at which filling is as fast as flushing
+        seconds = rate.reaches(limit)
+        if seconds is None or not _near_s_max(rate, seconds):
+            continue
+        threats.append(
+            Threat(
+                "memtables",
+                options.name,
+                seconds,
+                0.0,
+                math.inf,
+                "medium",
+                f"flushes of {options.name} take up to {slow:.1f} s, which is enough to fill "
+                f"{spare} memtable(s) at {limit:,.0f} puts/s",
+            )
+        )
+    return threats
+
+
+def put_rate_threat(
+    rate: PutRateOutlook,
+    families: Mapping[str, FamilyTrends],
+    limits: Mapping[str, ColumnFamilyOptions],
+    flushes: Flushes,
+    *,
+    growing: bool,
+) -> Threat | None:
+    """The put rate above S_max, now or soon: the excess fills what room is left in L0.
+
+    A steady rate within S_max's interval needs measured growth beside it; above the interval, or
+    rising through S_max, it speaks for itself.
+    """
+    if rate.s_max is None:
+        return None
+    value = _overload_seconds(rate, rate.s_max.puts_per_second, families, limits, flushes)
+    if value is None:
+        return None
+    above = rate.fitted.per_second > rate.s_max.upper
+    if not (above or rate.fitted.rising or growing):
+        return None
+    earliest = _overload_seconds(rate, rate.s_max.lower, families, limits, flushes)
+    latest = _overload_seconds(rate, rate.s_max.upper, families, limits, flushes)
+    return Threat(
+        "put_rate_above_s_max",
+        None,
+        value,
+        0.0 if earliest is None else earliest,
+        math.inf if latest is None else latest,
+        "medium" if above or growing else "low",
+        f"{rate.fitted.per_second:,.0f} puts/s"
+        + (f", {rate.fitted.slope * 60:,.0f} more every minute," if rate.fitted.rising else "")
+        + f" against a sustainable {rate.s_max.puts_per_second:,.0f}",
+    )
+
+
+def _overload_seconds(
+    rate: PutRateOutlook,
+    sustainable: float,
+    families: Mapping[str, FamilyTrends],
+    limits: Mapping[str, ColumnFamilyOptions],
+    flushes: Flushes,
+) -> float | None:
+    """Until the put rate has been above ``sustainable`` for long enough to fill L0's room.
+
+    The excess grows with a rising rate: slope/2 * t^2 + excess * t = room.
+    """
+    crossing = rate.reaches(sustainable)
+    if crossing is None:
+        return None
+    room = math.inf
+    for name, trends in families.items():
+        per_file = flushes.puts_per_file(name)
+        limit, _ = compaction_limits(limits[name])
+        trend = trends.files.trend()
+        level = max(trends.files.value or 0.0, trend.level if trend else 0.0)
+        if per_file is not None and math.isfinite(limit):
+            room = min(room, max(0.0, limit - level) * per_file)
+    if not math.isfinite(room):
+        return crossing
+    excess = max(0.0, rate.fitted.per_second - sustainable)
+    slope = rate.fitted.slope if rate.fitted.rising else 0.0
+    if slope <= 0:
+        return crossing + room / excess if excess > 0 else None
+    return crossing + (math.sqrt(excess**2 + 2.0 * slope * room) - excess) / slope

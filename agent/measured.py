@@ -1,0 +1,123 @@
+"""The models built on measured demands, for one database: from findings to estimates. Pure.
+
+``MeasuredModels``, one per incarnation: ``update(...)`` once a tick gives a `MeasuredView`;
+``simulation_due(now)`` the inputs of a run that somebody with a processor to spare should make, and
+``take_simulated(answer, at)`` its result.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from agent.demands import DemandEstimator
+from agent.findings import DatabaseFindings
+from agent.model_inputs import CpuShare, model_inputs
+from agent.models.bottleneck import bottleneck_estimate
+from agent.models.estimate import Estimate
+from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm_estimate import simulator_estimate
+from agent.readings import Known, Missing, Quantity
+from agent.snapshot import DeviceSnapshot
+
+SIMULATION_INTERVAL_SECONDS: Final = 60.0
+"""The inputs are means over minutes; a run costs up to half a second of CPU."""
+
+SIMULATION_MAX_AGE_SECONDS: Final = 3 * SIMULATION_INTERVAL_SECONDS
+"""An older run was made with other inputs than those of now."""
+
+
+_NOT_SIMULATED = Missing("not_yet_measured", "the simulator has not run yet")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredView:
+    """What the measured models say after a tick; ``estimates`` are before calibration."""
+
+    inputs: Known[ModelInputs] | Missing
+    estimates: Known[tuple[Estimate, ...]] | Missing
+    simulated: Known[SimulatedRate] | Missing
+    debt_bytes: Quantity
+    debt_clear_seconds: Quantity
+
+
+class MeasuredModels:
+    """Follows one incarnation of a database."""
+
+    def __init__(self) -> None:
+        self._estimator = DemandEstimator()
+        self._inputs: ModelInputs | None = None
+        self._requested: ModelInputs | None = None
+        self._requested_at = -math.inf
+        self._taken: SimulatedRate | Missing = _NOT_SIMULATED
+        self._simulated: Known[SimulatedRate] | Missing = _NOT_SIMULATED
+        self._simulator_estimate: Estimate | None = None
+
+    def update(
+        self,
+        findings: DatabaseFindings,
+        device: DeviceSnapshot | None,
+        foreign: Quantity,
+        cpu: CpuShare,
+        observed: Quantity,
+        now: float,
+    ) -> MeasuredView:
+        """Take one tick into account; ``device`` carries the data directory."""
+        demands = self._estimator.update(findings, observed)
+        simulated = self._simulated
+        if isinstance(simulated, Known) and simulated.age_seconds(now) > SIMULATION_MAX_AGE_SECONDS:
+            age = simulated.age_seconds(now)
+            simulated = Missing("stale", f"the simulator last ran {age:.0f} s ago")
+        if isinstance(demands, Missing):
+            self._inputs = None
+            return MeasuredView(demands, demands, demands, demands, demands)
+        inputs = model_inputs(findings, demands, device, foreign, cpu, observed)
+        if isinstance(inputs, Missing):
+            self._inputs = None
+            return MeasuredView(
+                inputs, inputs, inputs, demands.debt_bytes, demands.debt_clear_seconds
+            )
+        self._inputs = inputs
+        answers: list[Estimate | Missing] = [bottleneck_estimate(inputs, demands)]
+        if isinstance(simulated, Known) and self._simulator_estimate is not None:
+            answers.append(self._simulator_estimate)
+        estimates = tuple(answer for answer in answers if isinstance(answer, Estimate))
+        source = inputs.sources.get("device_write_bytes_per_second", "")
+        return MeasuredView(
+            inputs=Known(inputs, source, inputs.at),
+            estimates=(
+                Known(estimates, source, min(estimate.at for estimate in estimates))
+                if estimates
+                else _absence(answers)
+            ),
+            simulated=simulated,
+            debt_bytes=demands.debt_bytes,
+            debt_clear_seconds=demands.debt_clear_seconds,
+        )
+
+    def simulation_due(self, now: float) -> ModelInputs | None:
+        """The inputs to simulate now, None while no run is due; asking counts as the request."""
+        if self._inputs is None or now - self._requested_at < SIMULATION_INTERVAL_SECONDS:
+            return None
+        self._requested_at = now
+        self._requested = self._inputs
+        return self._inputs
+
+    def take_simulated(self, answer: SimulatedRate | Missing, at: float) -> None:
+        """Take the result of the latest run, or why there is none; the same one again is no news.
+
+        What was there before the first request is about another incarnation.
+        """
+        if answer is self._taken:
+            return
+        self._taken = answer
+        if self._requested is None:
+            return
+        if isinstance(answer, Missing):
+            self._simulated = answer
+            return
+        self._simulated = Known(answer, "simulator", at)
+        self._simulator_estimate = simulator_estimate(self._requested, answer)
+
+
+def _absence(answers: list[Estimate | Missing]) -> Missing:
+    return next(answer for answer in answers if isinstance(answer, Missing))

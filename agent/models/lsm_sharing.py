@@ -1,0 +1,138 @@
+"""How fast everything proceeds that is under way at once: device, cores and limiter shared.
+
+A stream (a flush, a compaction, the writers) needs, per unit of progress, seconds of a core, bytes
+written and bytes read. One thread of it waits for each byte as long as all others do, so that the
+streams share a saturated device evenly (processor sharing) and none gets more than it can use:
+``pace = threads / (core seconds + written bytes * wait)``. The wait per byte is the smallest with
+which the device is not asked for more than it can give. Cores, reads and the rate limiter follow
+the same rule.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from agent.models.lsm_jobs import Job
+
+_BISECTIONS: Final = 18
+"""Halvings of the wait: a millionth of its range."""
+
+_ROUNDS: Final = 12
+_ENOUGH: Final = 1.005
+"""A resource asked for half a percent more than it has is close enough, in so many rounds."""
+
+
+class Sharing:
+    """The capacities, and the paces they allow. ``None`` means unlimited."""
+
+    def __init__(
+        self,
+        write_bytes_per_second: float,
+        read_bytes_per_second: float | None,
+        cores: float,
+        limiter_bytes_per_second: float | None,
+        *,
+        serial_io: bool,
+    ) -> None:
+        self._write = write_bytes_per_second
+        self._read = read_bytes_per_second
+        self._cores = cores
+        self._limiter = limiter_bytes_per_second
+        self._serial_io = serial_io  # a thread computes or writes (direct I/O), not both at once
+
+    def paces(
+        self,
+        jobs: Sequence[Job],
+        put_seconds: float,
+        put_core_seconds: float,
+        put_bytes: float,
+        most_puts_per_second: float,
+    ) -> tuple[list[float], float]:
+        """(progress of each job per second, puts per second).
+
+        ``put_seconds`` is the serial time of the write path per put, ``put_core_seconds`` what it
+        costs all cores, ``put_bytes`` its write-ahead log.
+        """
+        slow_core = 1.0  # how much longer a core second takes on busy cores
+        read_wait = 0.0 if self._read is None else 1.0 / self._read
+        limiter_wait = 0.0 if self._limiter is None else 1.0 / self._limiter
+        for _ in range(_ROUNDS):
+            paces, puts = self._with_device_shared(
+                jobs,
+                put_seconds,
+                put_bytes,
+                most_puts_per_second,
+                slow_core,
+                read_wait,
+                limiter_wait,
+            )
+            again = False
+            cores = puts * put_core_seconds + sum(
+                pace * job.cpu_seconds for pace, job in zip(paces, jobs, strict=True)
+            )
+            if cores > self._cores * _ENOUGH:
+                slow_core *= cores / self._cores
+                again = True
+            if self._read is not None:
+                read = sum(pace * job.read_bytes for pace, job in zip(paces, jobs, strict=True))
+                if read > self._read * _ENOUGH:
+                    read_wait *= read / self._read
+                    again = True
+            if self._limiter is not None:
+                limited = sum(pace * job.write_bytes for pace, job in zip(paces, jobs, strict=True))
+                if limited > self._limiter * _ENOUGH:
+                    limiter_wait *= limited / self._limiter
+                    again = True
+            if not again:
+                break
+        return paces, puts
+
+    def _with_device_shared(
+        self,
+        jobs: Sequence[Job],
+        put_seconds: float,
+        put_bytes: float,
+        most_puts_per_second: float,
+        slow_core: float,
+        read_wait: float,
+        limiter_wait: float,
+    ) -> tuple[list[float], float]:
+        streams = [
+            (
+                job.threads,
+                job.cpu_seconds * slow_core + job.read_bytes * read_wait
+                if self._serial_io
+                else max(job.cpu_seconds * slow_core, job.read_bytes * read_wait),
+                job.write_bytes,
+            )
+            for job in jobs
+        ]
+        put_seconds *= slow_core
+        capacity, serial = self._write, self._serial_io
+
+        def at(wait: float) -> tuple[list[float], float, float]:
+            paces = []
+            written = 0.0
+            job_wait = max(wait, limiter_wait)
+            for threads, seconds, size in streams:
+                needed = seconds + size * job_wait if serial else max(seconds, size * job_wait)
+                pace = threads / needed
+                paces.append(pace)
+                written += pace * size
+            # The log is written through the page cache: it waits only where it must.
+            puts = min(most_puts_per_second, 1.0 / max(put_seconds, put_bytes * wait))
+            return paces, puts, written + puts * put_bytes
+
+        shortest = 1.0 / capacity
+        paces, puts, written = at(shortest)
+        if written <= capacity:
+            return paces, puts
+        low = shortest
+        high = shortest * (2.0 + sum(stream[0] for stream in streams))
+        for _ in range(_BISECTIONS):
+            wait = (low + high) / 2.0
+            paces, puts, written = at(wait)
+            if written > capacity:
+                low = wait
+            else:
+                high = wait
+        return at(high)[:2]

@@ -1,0 +1,241 @@
+"""Runs the LSM simulator: inline for replay and commands, in a child process for the daemon.
+
+``submit`` says what to simulate and returns at once; ``answers`` has what came of the last run for
+each database, ``estimates`` the same as estimates, each made with the inputs it was simulated from.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from agent.models.estimate import Estimate
+from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm_estimate import simulator_estimate
+from agent.models.lsm_simulator import simulate
+from agent.readings import Missing
+from probes.clock import Clock
+from probes.command import CommandRunner
+from probes.errors import ProbeError
+
+DEFAULT_INTERVAL_SECONDS = 60.0
+"""A database is simulated at most this often: options, shape and costs change slowly."""
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+"""Wall time of one run. It takes well under a second of CPU, but at the lowest priority."""
+
+DEFAULT_MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
+"""Address space of the child; it uses about 20 MiB."""
+
+_GRACE_SECONDS = 2.0
+"""The child ends itself at its timeout; the runner does it so much later."""
+
+_CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "simulator_child.py")
+_ROOT = os.path.dirname(os.path.dirname(_CHILD))
+_SITE = os.path.dirname(os.path.dirname(os.path.abspath(msgspec.__file__)))
+
+_NOT_YET = Missing("not_simulated_yet", "the simulator has not answered for this database yet")
+
+
+class Simulator(Protocol):
+    """What the tick needs of it."""
+
+    def submit(self, database: str, inputs: ModelInputs) -> None:
+        """Ask for a simulation; a newer request takes the place of one that waits."""
+        ...
+
+    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+        """The latest answer, or why there is none, of every database submitted."""
+        ...
+
+    def estimates(self) -> Mapping[str, Estimate | Missing]:
+        """The same as estimates."""
+        ...
+
+    def forget(self, database: str) -> None:
+        """The database is gone, or is another one now."""
+        ...
+
+    def close(self) -> None:
+        """Give up what waits and runs."""
+        ...
+
+
+class _Answered(msgspec.Struct, frozen=True):
+    inputs: ModelInputs
+    rate: SimulatedRate
+
+
+def _estimate(answer: _Answered | Missing) -> Estimate | Missing:
+    return answer if isinstance(answer, Missing) else simulator_estimate(answer.inputs, answer.rate)
+
+
+def _rate(answer: _Answered | Missing) -> SimulatedRate | Missing:
+    return answer if isinstance(answer, Missing) else answer.rate
+
+
+class InlineSimulator:
+    """Simulates inside ``submit``; inputs not ``interval_seconds`` newer than the last are skipped.
+
+    Time is that of the inputs, so a replay is reproducible.
+    """
+
+    def __init__(self, interval_seconds: float = DEFAULT_INTERVAL_SECONDS) -> None:
+        self._interval_seconds = interval_seconds
+        self._answers: dict[str, _Answered | Missing] = {}
+        self._submitted_at: dict[str, float] = {}
+
+    def submit(self, database: str, inputs: ModelInputs) -> None:
+        """Simulate at once."""
+        last = self._submitted_at.get(database)
+        if last is not None and 0.0 <= inputs.at - last < self._interval_seconds:
+            return
+        self._submitted_at[database] = inputs.at
+        try:
+            self._answers[database] = _Answered(inputs, simulate(inputs))
+        except (ValueError, ArithmeticError) as error:
+            self._answers[database] = Missing("simulator_failed", str(error))
+
+    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+        """The latest answer of every database submitted."""
+        return {name: _rate(answer) for name, answer in self._answers.items()}
+
+    def estimates(self) -> Mapping[str, Estimate | Missing]:
+        """The same as estimates."""
+        return {name: _estimate(answer) for name, answer in self._answers.items()}
+
+    def forget(self, database: str) -> None:
+        """Drop what is known of a database."""
+        self._answers.pop(database, None)
+        self._submitted_at.pop(database, None)
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class ChildProcessSimulator:
+    """Simulates in a child process of the lowest priority, one at a time, off the caller's thread.
+
+    ``runner`` kills a child that is late; give it one of its own, since ``close`` does not stop it:
+    stop the runner first, then close.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        runner: CommandRunner,
+        *,
+        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+    ) -> None:
+        self._clock = clock
+        self._runner = runner
+        self._interval_seconds = interval_seconds
+        self._timeout_seconds = timeout_seconds
+        self._memory_limit_bytes = memory_limit_bytes
+        self._changed = threading.Condition()
+        self._answers: dict[str, _Answered | Missing] = {}
+        self._waiting: dict[str, ModelInputs] = {}
+        self._started_at: dict[str, float] = {}
+        self._running: str | None = None
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, database: str, inputs: ModelInputs) -> None:
+        """Start a run unless one of this database was started within the interval."""
+        with self._changed:
+            last = self._started_at.get(database)
+            due = last is None or self._clock.monotonic() - last >= self._interval_seconds
+            if self._closed or not due or database == self._running:
+                return
+            self._waiting[database] = inputs
+            self._answers.setdefault(database, _NOT_YET)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="simulator", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+        """The latest answer of every database submitted."""
+        with self._changed:
+            return {name: _rate(answer) for name, answer in self._answers.items()}
+
+    def estimates(self) -> Mapping[str, Estimate | Missing]:
+        """The same as estimates."""
+        with self._changed:
+            answers = dict(self._answers)
+        return {name: _estimate(answer) for name, answer in answers.items()}
+
+    def forget(self, database: str) -> None:
+        """Drop what is known and what waits of a database, an answer under way included."""
+        with self._changed:
+            for known in (self._answers, self._waiting, self._started_at):
+                known.pop(database, None)
+
+    def wait_until_idle(self, timeout_seconds: float) -> bool:
+        """Wait for the runs submitted so far; False when they took longer."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and self._running is None, timeout_seconds
+            )
+
+    def close(self) -> None:
+        """Start nothing more, and wait for the run under way as long as its limits let it last."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(self._timeout_seconds + 2 * _GRACE_SECONDS)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or bool(self._waiting))
+                if self._closed:
+                    return
+                database = next(iter(self._waiting))
+                inputs = self._waiting.pop(database)
+                self._running = database
+                self._started_at[database] = self._clock.monotonic()
+            answer = self._simulate(inputs)
+            with self._changed:
+                self._running = None
+                if database in self._answers:  # else it was forgotten meanwhile
+                    self._answers[database] = answer
+                self._changed.notify_all()
+
+    def _simulate(self, inputs: ModelInputs) -> _Answered | Missing:
+        argv = (
+            sys.executable,
+            "-P",  # keeps the working directory out of the module path
+            "-S",  # reads no .pth files: they cost more than the simulation
+            _CHILD,
+            _ROOT,
+            _SITE,
+            repr(self._timeout_seconds),
+            str(self._memory_limit_bytes),
+            msgspec.json.encode(inputs).decode(),
+        )
+        try:
+            completed = self._runner.run(
+                argv, timeout_seconds=self._timeout_seconds + _GRACE_SECONDS, cwd="/"
+            )
+        except ProbeError as error:
+            return Missing(f"simulator_{error.reason}", error.detail)
+        if completed.returncode < 0:
+            return Missing(
+                "simulator_killed",
+                f"the simulator was ended by signal {-completed.returncode}: it has "
+                f"{self._timeout_seconds:g} s",
+            )
+        try:
+            return _Answered(inputs, msgspec.json.decode(completed.stdout, type=SimulatedRate))
+        except msgspec.DecodeError:
+            told = (completed.stdout or completed.stderr).decode("utf-8", "replace")
+            return Missing("simulator_failed", " ".join(told.split())[-300:])

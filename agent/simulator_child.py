@@ -1,0 +1,43 @@
+"""The child process of ``agent.simulator``: one ModelInputs in, one SimulatedRate out.
+
+Run by its file name: ``python -P -S simulator_child.py ROOT SITE TIMEOUT MEMORY INPUTS``, with the
+directories of this project and of msgspec, seconds, bytes, and the inputs as JSON. Prints the rate
+as JSON, or {"error": ...}. It imports nothing but the models and msgspec: its start is most of what
+it costs.
+"""
+
+import os
+import resource
+import signal
+import sys
+
+NICENESS = 19
+"""What the database or anybody else wants to do comes first."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer; 0 also when the inputs make no sense, since that is an answer."""
+    root, site, timeout, memory, inputs = arguments
+    seconds = max(1, int(float(timeout)))
+    signal.alarm(seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    os.nice(NICENESS)
+    sys.path[:0] = [root, site]
+    import msgspec  # noqa: PLC0415 (not to be found before the path is set)
+
+    from agent.models.lsm import ModelInputs  # noqa: PLC0415
+    from agent.models.lsm_simulator import simulate  # noqa: PLC0415
+
+    try:
+        answer: object = simulate(msgspec.json.decode(inputs, type=ModelInputs))
+    except (ValueError, ArithmeticError, msgspec.DecodeError) as error:
+        answer = {"error": str(error) or type(error).__name__}
+    except MemoryError:
+        answer = {"error": "the memory limit was reached"}
+    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""The simulator beside the tick: inline, and in a child process."""
+
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import pytest
+
+from agent.models.estimate import Estimate
+from agent.models.lsm import SimulatedRate
+from agent.models.lsm_simulator import simulate
+from agent.readings import Missing
+from agent.simulator import ChildProcessSimulator, InlineSimulator
+from probes.command import CompletedCommand, ProcessGroupRunner
+from probes.errors import ProbeFailed
+from tests.unit.model_inputs_samples import model_inputs
+
+PATIENCE_SECONDS = 60.0
+
+
+class ManualClock:
+    """Time stands still until told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+class FakeRunner:
+    """Answers with what it was given, and counts."""
+
+    def __init__(self, answer: CompletedCommand | ProbeFailed) -> None:
+        self.answer = answer
+        self.runs: list[tuple[str, ...]] = []
+        self.at_once = 0
+        self._running = 0
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_seconds: float,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> CompletedCommand:
+        with self._lock:
+            self.runs.append(tuple(argv))
+            self._running += 1
+            self.at_once = max(self.at_once, self._running)
+        try:
+            if isinstance(self.answer, ProbeFailed):
+                raise self.answer
+            return self.answer
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
+def test_a_child_process_finds_what_the_simulator_finds() -> None:
+    """The real child, started as the daemon does: the very same answer."""
+    simulator = ChildProcessSimulator(ManualClock(), ProcessGroupRunner())
+    simulator.submit("db", model_inputs())
+    assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    assert simulator.answers() == {"db": simulate(model_inputs())}
+    estimate = simulator.estimates()["db"]
+    assert isinstance(estimate, Estimate)
+    assert estimate.model == "simulator"
+    simulator.close()
+
+
+def test_inputs_without_sense_come_back_as_a_reason() -> None:
+    """Through the child: what is wrong, not a traceback."""
+    simulator = ChildProcessSimulator(ManualClock(), ProcessGroupRunner())
+    simulator.submit("db", model_inputs(host={"cpu_cores": 0.0}))
+    assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    answer = simulator.answers()["db"]
+    assert isinstance(answer, Missing)
+    assert answer.reason == "simulator_failed"
+    assert "cpu_cores must be a positive number" in answer.detail
+    simulator.close()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (ProbeFailed("timeout", "late"), "simulator_timeout"),
+        (CompletedCommand(-14, b"", b""), "simulator_killed"),
+        (CompletedCommand(1, b"", b"Traceback: no module"), "simulator_failed"),
+        (CompletedCommand(0, b'{"puts_per_second": "many"}', b""), "simulator_failed"),
+    ],
+)
+def test_a_child_that_fails_is_a_reason(
+    outcome: CompletedCommand | ProbeFailed, reason: str
+) -> None:
+    """Late, killed, broken, or talking nonsense."""
+    simulator = ChildProcessSimulator(ManualClock(), FakeRunner(outcome))
+    simulator.submit("db", model_inputs())
+    assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    answer = simulator.answers()["db"]
+    assert isinstance(answer, Missing)
+    assert answer.reason == reason
+    simulator.close()
+
+
+def test_a_database_is_simulated_once_in_an_interval() -> None:
+    """However often the tick asks."""
+    clock = ManualClock()
+    runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(simulate(model_inputs())), b""))
+    simulator = ChildProcessSimulator(clock, runner, interval_seconds=60.0)
+    for clock.now in (0.0, 10.0, 59.0, 60.0, 61.0):
+        simulator.submit("db", model_inputs())
+        assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    assert len(runner.runs) == 2
+    assert isinstance(simulator.answers()["db"], SimulatedRate)
+    simulator.close()
+
+
+def test_children_run_one_at_a_time() -> None:
+    """Many databases are a queue."""
+    runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(simulate(model_inputs())), b""))
+    simulator = ChildProcessSimulator(ManualClock(), runner)
+    for name in ("a", "b", "c"):
+        simulator.submit(name, model_inputs())
+    assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    assert len(runner.runs) == 3
+    assert runner.at_once == 1
+    assert all(run[0] == sys.executable for run in runner.runs)
+    simulator.close()
+
+
+def test_a_forgotten_database_has_no_answer() -> None:
+    """A recreated one must not inherit it."""
+    for simulator in (
+        InlineSimulator(),
+        ChildProcessSimulator(ManualClock(), FakeRunner(ProbeFailed("timeout", "late"))),
+    ):
+        simulator.submit("db", model_inputs())
+        simulator.forget("db")
+        assert simulator.answers() == {}
+        simulator.close()
+
+
+def test_after_closing_nothing_starts() -> None:
+    """And close returns."""
+    runner = FakeRunner(ProbeFailed("stopped", "the agent is stopping"))
+    simulator = ChildProcessSimulator(ManualClock(), runner)
+    simulator.close()
+    simulator.submit("db", model_inputs())
+    assert runner.runs == []
+
+
+def test_inline_simulation_goes_by_the_time_of_its_inputs() -> None:
+    """A replay gives the same answers however fast it runs."""
+    simulator = InlineSimulator(interval_seconds=60.0)
+    first = model_inputs()
+    simulator.submit("db", first)
+    soon = msgspec.structs.replace(
+        first, at=30.0, host=msgspec.structs.replace(first.host, device_write_bytes_per_second=1e7)
+    )
+    simulator.submit("db", soon)
+    assert simulator.answers()["db"] == simulate(first)
+    simulator.submit("db", msgspec.structs.replace(soon, at=60.0))
+    assert simulator.answers()["db"] == simulate(soon)
+    bad = msgspec.structs.replace(
+        first, at=120.0, host=msgspec.structs.replace(first.host, cpu_cores=0.0)
+    )
+    simulator.submit("db", bad)
+    assert isinstance(simulator.estimates()["db"], Missing)
