@@ -284,8 +284,8 @@ def calibrate(
 
     For a maintenance window or a new host. Writes a lot: says how much beforehand, and asks.
     """
-    from agent.commands.calibrate import Request
     from agent.commands.calibrate import calibrate as run_calibration
+    from agent.commands.calibrate_checks import Request
 
     # Written so that NaN fails, too.
     if not 1.0 <= minutes <= 240.0:

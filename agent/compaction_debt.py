@@ -35,21 +35,31 @@ def level_options(tree: TreeOptions) -> LevelOptions:
 
 
 def owed_bytes(levels: Sequence[LevelShape], tree: TreeOptions) -> float:
-    """Bytes that compactions owe beyond the one merge of level 0 that is always about to run.
+    """Bytes that compactions owe beyond what they owe in a steady state.
 
-    Leveled compaction: RocksDB's own estimate less one merge of ``level0_file_num_compaction_
-    trigger`` files of the present mean size with the base level at its target. Universal compaction
+    Leveled compaction: RocksDB's own estimate for the tree as it is, less the same for a steady
+    tree: level 0 not above its compaction trigger, every other level not above its target. So the
+    merge that is always about to run, with what it pushes down, is no debt. Universal compaction
     has no such estimate: what lies in level 0 beyond its trigger.
     """
-    file_bytes = levels[0].bytes / max(1, levels[0].files) if levels else 0.0
-    merge = tree.level0_file_num_compaction_trigger * file_bytes
+    if not levels:
+        return 0.0
+    trigger = tree.level0_file_num_compaction_trigger
+    file_bytes = levels[0].bytes / max(1, levels[0].files)
     if tree.style != "level":
-        return max(0.0, (levels[0].bytes if levels else 0.0) - merge)
+        return max(0.0, levels[0].bytes - trigger * file_bytes)
     options = level_options(tree)
-    base = level_limits(levels, options).base_level
-    held = levels[base].bytes if base < len(levels) else 0.0
-    steady = merge + min(held, tree.max_bytes_for_level_base)
-    return max(0.0, estimated_pending_compaction_bytes(levels, options) - steady)
+    targets = level_limits(levels, options).target_bytes
+    files = min(levels[0].files, trigger)
+    steady = [
+        LevelShape(files, round(files * file_bytes)),
+        *(
+            LevelShape(level.files, round(min(level.bytes, target)))
+            for level, target in zip(levels[1:], targets[1:], strict=False)
+        ),
+    ]
+    owed = estimated_pending_compaction_bytes(levels, options)
+    return max(0.0, owed - estimated_pending_compaction_bytes(steady, options))
 
 
 class DebtTrend:

@@ -4,6 +4,7 @@ import math
 from typing import Final
 
 from agent.explanation import Demand, ModelPart, SimulationPart
+from agent.models.estimate import CalibratedEstimate
 from agent.quantity_text import byte_text, duration_text, rate_text
 from agent.readings import Missing, value_of
 from agent.snapshot import DatabaseSnapshot
@@ -59,7 +60,7 @@ def sentence(
     if isinstance(database.recommended, Missing):
         said = f"S_max is unknown: {database.recommended.detail}"
         return ". ".join(part for part in (now, said) if part) + "."
-    best = models[0] if models and models[0].recommended else None
+    best = database.recommended.value
     limited = _limited(models, database.bottleneck)
     demand = None if limited is None else limited.demands[0]
     parts = [
@@ -70,7 +71,9 @@ def sentence(
     cost = _cost(demand, simulation)
     if cost:
         parts.append(cost)
-    parts.append(_position(database, best, limited))
+    # Where another model than the one that names the limit gives the number, both are named.
+    other = limited is not None and not limited.recommended
+    parts.append(_position(database, best, f" by {best.model}" if other else ""))
     if ahead:
         parts.append(ahead)
     debt = _debt(database)
@@ -112,25 +115,15 @@ def _cost(demand: Demand | None, simulation: SimulationPart | None) -> str:
     return f"a put costs {demand.demand_per_put:,.3g} {demand.unit}"
 
 
-def _position(database: DatabaseSnapshot, best: ModelPart | None, limited: ModelPart | None) -> str:
-    if isinstance(database.recommended, Missing):
-        return ""
-    s_max = database.recommended.value.puts_per_second
-    # Where another model than the one that names the limit gives the number, both are named.
-    whose = (
-        "" if limited is None or limited.recommended else f" by {database.recommended.value.model}"
-    )
-    interval = (
-        ""
-        if best is None or best.lower is None or best.upper is None
-        else f", 90 % sure between {rate_text(best.lower)} and {rate_text(best.upper)}"
-    )
+def _position(database: DatabaseSnapshot, best: CalibratedEstimate, whose: str) -> str:
+    s_max = rate_text(best.puts_per_second)
+    said = f"{whose}, 90 % sure between {rate_text(best.lower)} and {rate_text(best.upper)}"
     observed = value_of(database.observed_puts_per_second)
     if observed is None:
-        return f"S_max is {rate_text(s_max)} puts/s{whose}{interval}; the present rate is unknown"
+        return f"S_max is {s_max} puts/s{said}; the present rate is unknown"
     return (
-        f"you are at {100 * observed / s_max:.0f} % of S_max "
-        f"({rate_text(observed)} of {rate_text(s_max)} puts/s{whose}{interval})"
+        f"you are at {100 * observed / best.puts_per_second:.0f} % of S_max "
+        f"({rate_text(observed)} of {s_max} puts/s{said})"
     )
 
 

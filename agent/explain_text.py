@@ -118,7 +118,7 @@ def _value(value: float, unit: str) -> str:
     if unit == "bytes/s":
         return f"{byte_text(value)}/s"
     if unit in {"core seconds/s", "thread seconds/s"}:
-        return f"{value:,.2f} {unit.split()[0]}s"
+        return f"{value:,.2f} {unit.split(maxsplit=1)[0]}s"
     if not unit.endswith("seconds") or unit.startswith("1/"):
         return f"{value:,.4g}"
     if abs(value) < 0.1:

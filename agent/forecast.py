@@ -18,16 +18,15 @@ How a stall is seen coming (``agent.forecast_threats`` has the arithmetic):
 
 Whichever comes first is announced once it has stood for ``PERSISTENCE_SECONDS``, and withdrawn when
 nothing has pointed to a stall for ``HOLD_SECONDS``, or, with the put rate still within S_max's
-interval or debt growing, for ``SUSTAINED_SECONDS``.
+interval or debt not coming down, for ``SUSTAINED_SECONDS``.
 """
 
 import math
 from dataclasses import dataclass, replace
 
 from agent.capacity_plan import SMaxInterval
+from agent.forecast_series import FamilyTrends, Flushes
 from agent.forecast_threats import (
-    FamilyTrends,
-    Flushes,
     PutRateOutlook,
     Threat,
     flush_threats,
@@ -122,6 +121,7 @@ class StallForecast:
         self._threatened_since: float | None = None
         self._threatened_at = -math.inf
         self._announced: Threat | None = None
+        self._owed: dict[str, float] = {}  # by column family, when last threatened
 
     def update(self, observation: ForecastObservation) -> StallOutlook:
         """Take one tick into account and say when the next stall is due."""
@@ -166,7 +166,7 @@ class StallForecast:
         if by_rate is not None:
             threats = [replace(threat, confidence="high") for threat in threats] + [by_rate]
         threat = min(threats, key=lambda candidate: candidate.seconds, default=None)
-        return self._announce(observation, threat, rate, stalled, growing=growing)
+        return self._announce(observation, threat, rate, stalled)
 
     def _announce(
         self,
@@ -174,8 +174,6 @@ class StallForecast:
         threat: Threat | None,
         rate: PutRateOutlook,
         stalled: bool | None,
-        *,
-        growing: bool,
     ) -> StallOutlook:
         """Persistence before an announcement, hysteresis after it."""
         now = observation.at
@@ -183,13 +181,14 @@ class StallForecast:
             if self._threatened_since is None:
                 self._threatened_since = now
             self._threatened_at = now
+            self._owed = {name: trends.owed for name, trends in self._families.items()}
             if now - self._threatened_since >= PERSISTENCE_SECONDS or self._announced is not None:
                 self._announced = threat
         elif self._announced is None:
             # One tick without does not begin the wait anew: rates are noisy.
             if now - self._threatened_at > 2.0 * PERSISTENCE_SECONDS:
                 self._threatened_since = None
-        elif now - self._threatened_at > _hold_seconds(rate, growing=growing):
+        elif now - self._threatened_at > self._hold_seconds(rate):
             self._announced = self._threatened_since = None
         else:
             threat = self._announced
@@ -208,6 +207,20 @@ class StallForecast:
             threat.detail,
             stalled,
         )
+
+    def _hold_seconds(self, rate: PutRateOutlook) -> float:
+        """How long an announcement stands after the last that pointed to it.
+
+        A device at its limit slows the writers before RocksDB does, so that the rate stops rising,
+        or falls, where it should cross S_max. As long as it stays within S_max's interval, or more
+        is owed than when a stall was last in sight, that proves nothing, until the rate has been
+        held for long enough to count as sustainable.
+        """
+        near = rate.s_max is not None and rate.fitted.per_second >= rate.s_max.lower
+        owes_more = any(
+            trends.owed > self._owed.get(name, math.inf) for name, trends in self._families.items()
+        )
+        return SUSTAINED_SECONDS if near or owes_more else HOLD_SECONDS
 
     def _put_rate(self, observation: ForecastObservation) -> PutRateOutlook | Missing:
         wal = observation.wal
@@ -276,17 +289,6 @@ class StallForecast:
         if self._sustained is None or now - self._sustained[0] > SUSTAINED_VALID_SECONDS:
             return None
         return self._sustained[1]
-
-
-def _hold_seconds(rate: PutRateOutlook, *, growing: bool) -> float:
-    """How long an announcement stands after the last that pointed to it.
-
-    A device at its limit slows the writers before RocksDB does, so that the rate stops rising, or
-    falls, where it should cross S_max: as long as it stays within S_max's interval or debt grows,
-    that proves nothing, until the rate has been held for long enough to count as sustainable.
-    """
-    near = rate.s_max is not None and rate.fitted.per_second >= rate.s_max.lower
-    return SUSTAINED_SECONDS if near or growing else HOLD_SECONDS
 
 
 def _unknown(reason: Missing, stalled: bool | None) -> StallOutlook:

@@ -6,11 +6,8 @@
 itself. Whatever happens, the child is gone when ``run`` returns or raises.
 """
 
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +16,7 @@ from typing import Final
 from agent import scratch_writer
 from agent.scratch_figures import LoadPoint, LoadReading, Measured
 from agent.scratch_plan import CHECK_LOAD_RATIO, Schedule
+from agent.scratch_process import START_SECONDS, LoadFailed, kill, last_words, spawn
 from agent.thread_writes import ThreadWrites
 from probes.clock import Clock
 from probes.cpu import HostCpuProbe
@@ -34,20 +32,13 @@ STEP_SECONDS: Final = 0.1
 POINT_SECONDS: Final = 0.25
 READING_SECONDS: Final = 1.0
 
-START_SECONDS: Final = 60.0
-"""Opening an empty database takes milliseconds, and seconds on a device at its limit."""
-
-CAP_AHEAD_SECONDS: Final = 0.5
+CAP_AHEAD_SECONDS: Final = 0.25
 """The run ends when it would reach the cap within this time at its fastest rate so far, so that
 what is written between two looks, and while the child ends, stays below the cap."""
 
 EMPTY_LOG_SECONDS: Final = 5.0
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-class LoadFailed(Exception):
-    """The child could not do its work: RocksDB's own words, or how it died."""
 
 
 class _Ended(Exception):
@@ -81,38 +72,6 @@ class Progress:
     puts_per_second: float
     written_bytes: int
     level0_files: int
-
-
-def library_options(directory: str) -> str:
-    """The OPTIONS file that the library at hand writes for a default database.
-
-    Raises LoadFailed when there is no library or it cannot open a database there.
-    """
-    path = os.path.join(directory, "known")
-    child = _spawn({"task": "options", "directory": path, "parent": os.getpid()}, directory, ())
-    try:
-        output, errors = child.communicate(timeout=START_SECONDS)
-    except subprocess.TimeoutExpired:
-        _kill(child)
-        raise LoadFailed(f"RocksDB did not open a database in {directory} in time") from None
-    if child.returncode != 0:
-        raise LoadFailed(_words(output, errors, child.returncode))
-    return newest_options(path)
-
-
-def newest_options(path: str) -> str:
-    """The text of a database's newest OPTIONS file; LoadFailed when it has none."""
-    numbered = [
-        (int(name[8:]), name)
-        for name in os.listdir(path)
-        if name.startswith("OPTIONS-") and name[8:].isdecimal()
-    ]
-    if not numbered:
-        raise LoadFailed(f"RocksDB wrote no OPTIONS file into {path}")
-    with open(
-        os.path.join(path, max(numbered)[1]), encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        return file.read()
 
 
 class ScratchLoad:
@@ -172,14 +131,14 @@ class ScratchLoad:
         finally:
             if self._started:
                 self._measured.seconds = self._clock.monotonic() - self._started
-            _kill(self._child)
+            kill(self._child)
             self._log.close()
         self._measured.written_bytes = self._written
         return self._measured
 
     def _spawn(self, descriptor: int, options_directory: str) -> "subprocess.Popen[bytes]":
         settings = self._settings
-        return _spawn(
+        return spawn(
             {
                 "task": "put",
                 "parent": os.getpid(),
@@ -322,7 +281,7 @@ class ScratchLoad:
         if self._child.poll() is None:
             return
         output, errors = self._child.communicate()
-        raise LoadFailed(_words(output, errors, self._child.returncode))
+        raise LoadFailed(last_words(output, errors, self._child.returncode))
 
     def _point(self, now: float) -> LoadPoint:
         return LoadPoint(
@@ -395,49 +354,3 @@ class ScratchLoad:
                 level0_files=self._page[scratch_writer.LEVEL0],
             )
         )
-
-
-def _spawn(
-    settings: dict[str, object], directory: str, descriptors: tuple[int, ...]
-) -> "subprocess.Popen[bytes]":
-    # -P: the child's own directory holds modules named like the standard library's (http).
-    # A session of its own: Ctrl-C at the terminal reaches the parent alone, which ends the child.
-    return subprocess.Popen(
-        [sys.executable, "-P", scratch_writer.__file__, json.dumps(settings)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=directory,
-        pass_fds=descriptors,
-        start_new_session=True,
-    )
-
-
-def _kill(child: "subprocess.Popen[bytes]") -> None:
-    """End the child and wait until it is gone: before that its files cannot be removed."""
-    if child.poll() is None:
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # ended meanwhile
-    child.wait()
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
-
-
-def _words(output: bytes, errors: bytes, returncode: int | None) -> str:
-    """Why the child ended, out of what it said."""
-    try:
-        answer = json.loads(output)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict) and isinstance(answer.get("detail"), str):
-        if answer.get("reason") == "rocksdict_missing":
-            return f"rocksdict is not installed for {sys.executable}: {answer['detail']}"
-        return f"RocksDB in the scratch directory: {answer['detail']}"
-    if returncode is not None and returncode < 0:
-        name = signal.Signals(-returncode).name
-        return f"the scratch database's process was ended by {name} (out of memory?)"
-    said = " ".join(errors.decode("utf-8", "replace").split())[-300:]
-    return f"the scratch database's process ended: {said or f'exit {returncode}'}"

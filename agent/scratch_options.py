@@ -63,6 +63,11 @@ WAL_BYTES_PER_SYNC: Final = 1048576
 """What ``wal_bytes_per_sync`` becomes where it is 0: a short run must not leave its WAL in the page
 cache. The value is RocksDB's own tuning advice (options.h: bytes_per_sync)."""
 
+READAHEAD_BYTES: Final = 2097152
+"""What ``compaction_readahead_size`` becomes where it is 0 in a file that has an access hint for
+compaction inputs: those versions then leave reading ahead to the system, while the library at hand,
+which has no such hint any more, would read block by block. The value is its default (options.h)."""
+
 NEWEST_FORMAT_VERSION: Final = 6
 """Of block-based tables, in RocksDB 9.8 (table/block_based/block_based_table_factory.cc)."""
 
@@ -178,6 +183,8 @@ def scratch_options(watched: str | None, known: str, family: str = "default") ->
     for name in _PATHS & columns.keys():
         columns.pop(name)
     if watched is not None:
+        if "access_hint_on_compaction_start" in database:
+            _read_ahead(database, changes)
         _drop_unknown(database, library.sections.get(("DBOptions", ""), {}), changes)
         _drop_unknown(columns, library.sections.get(("CFOptions", "default"), {}), changes)
         for title, values in tables.items():
@@ -228,6 +235,12 @@ def differences(asked: str, effective: str) -> tuple[OptionChange, ...]:
             if there is not None and there != value:
                 changes.append(OptionChange(name, value, there, "RocksDB corrected it"))
     return tuple(changes)
+
+
+def _read_ahead(database: dict[str, str], changes: list[OptionChange]) -> None:
+    if database.get("compaction_readahead_size", "0") == "0":
+        reason = "its version left reading ahead to the system"
+        _replace(database, {"compaction_readahead_size": (str(READAHEAD_BYTES), reason)}, changes)
 
 
 def _drop_unknown(

@@ -34,6 +34,11 @@ EXTRAPOLATION_SHARE: Final = 0.15
 limit that is another one after the change was never tested here."""
 
 
+DISAGREEMENT_RATIO: Final = 0.1
+"""A run here that gives so much more or less than the daemon's own on nearly the same inputs is
+worth a note: the versions differ, or a run did not settle."""
+
+
 class NoAnswer(Exception):
     """There is nothing to predict from; the message says what is missing."""
 
@@ -128,6 +133,7 @@ def what_if(
         *(f"assumed for {m.name}: {m.fallback} ({m.detail})" for m in inputs.missing),
         *changed.notes,
         *silent,
+        *_disagreements(compared, published),
         *(["the simulation did not settle: rough figures"] if unsettled else []),
     ]
     if explanation.recommended_model is not None and not any(
@@ -210,6 +216,17 @@ def _compare(
         written_bytes_per_put_after=dict(new.written_bytes_per_put),
         calibration=factor,
         settled=old.settled and new.settled,
+    )
+
+
+def _disagreements(compared: list[Compared], published: Mapping[str, ModelPart]) -> tuple[str, ...]:
+    return tuple(
+        f"{row.model} gives {row.before / row.calibration:,.0f} puts/s here and gave the daemon "
+        f"{published[row.model].raw_puts_per_second:,.0f}: the ratio is of the runs here"
+        for row in compared
+        if row.model in published
+        and abs(row.before / row.calibration / published[row.model].raw_puts_per_second - 1.0)
+        > DISAGREEMENT_RATIO
     )
 
 

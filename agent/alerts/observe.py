@@ -53,7 +53,7 @@ def _of_probes(
 def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
     name = database.name
     device = next((p.device for p in database.places if p.role == "data" and p.device), "")
-    headroom = value_of(database.headroom_ratio)
+    headroom = value_of(database.headroom_lower_ratio)
     left = database.available_bytes_per_second
     if headroom is None and isinstance(left, Missing) and left.reason == "no_bandwidth_left":
         headroom = -math.inf  # no model has a number there, and nothing could be worse
@@ -110,5 +110,10 @@ def _number(quantity: Quantity) -> str:
 
 
 def _number_of_recommended(database: DatabaseSnapshot) -> str:
-    prediction = value_of(database.recommended)
-    return "number not known" if prediction is None else f"{prediction.puts_per_second:,.0f}"
+    estimate = value_of(database.recommended)
+    if estimate is None:
+        return "number not known"
+    text = f"{estimate.puts_per_second:,.0f}"
+    if database.headroom_lower_ratio != database.headroom_ratio:
+        text += f", and of {estimate.lower:,.0f} for sure"
+    return text

@@ -8,14 +8,11 @@ device, and leaves nothing behind. Exit 0 measured, 1 failed or ended by its gua
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import FrameType
 
 import click
 import msgspec
-import psutil
 
 from agent import __version__
 from agent.calibration_file import save_result, state_directory
@@ -23,7 +20,24 @@ from agent.calibration_guard import StallGuard
 from agent.calibration_outcome import RunContext, outcome
 from agent.calibration_result import CalibrationResult
 from agent.calibration_subject import Subject, read_subject
-from agent.calibration_text import announcement, result_lines, size_text
+from agent.calibration_text import result_lines, size_text
+from agent.commands.calibrate_checks import (
+    DEFAULT_COMPACTION_FILES,
+    DEFAULT_SLOWDOWN_FILES,
+    DEFAULT_WRITE_BUFFER,
+    NotConfirmed,
+    Place,
+    Refused,
+    Request,
+    ask,
+    cap_of,
+    database_of,
+    number_of,
+    place_of,
+    refuse_large_memtables,
+    refuse_near_distress,
+    refuse_small_cap,
+)
 from agent.commands.calibrate_progress import progress_display
 from agent.scratch_directory import (
     UnusableDirectory,
@@ -33,76 +47,20 @@ from agent.scratch_directory import (
     remove_leftovers,
     remove_scratch_directory,
 )
-from agent.scratch_load import (
-    LoadFailed,
-    LoadSettings,
-    ScratchLoad,
-    library_options,
-    newest_options,
-)
-from agent.scratch_options import OptionsText, ScratchOptions, differences, parse, scratch_options
+from agent.scratch_load import LoadSettings, ScratchLoad
+from agent.scratch_options import ScratchOptions, differences, parse, scratch_options
 from agent.scratch_plan import (
-    KeyOrder,
     WriteCap,
-    default_cap_bytes,
     must_stay_free_bytes,
     schedule,
-    wear_budget_bytes,
-    write_cap,
 )
-from probes.blockdev import BlockDeviceProbe
-from probes.cgroup import CgroupLimitsProbe
+from agent.scratch_process import LoadFailed, library_options, newest_options
 from probes.clock import Clock, SystemClock
 from probes.errors import ProbeError
 from probes.rocksdb.discover import discover_databases
 from probes.rocksdb.manifest import ManifestProbe
-from probes.samples import BlockDeviceSample, CgroupLimitsSample
-
-MEMORY_RATIO = 0.5
-"""The scratch database's memtables may take this share of what memory is available."""
-
-# rocksdb/advanced_options.h and options.h, where an OPTIONS file lacks them.
-DEFAULT_COMPACTION_FILES = 4
-DEFAULT_SLOWDOWN_FILES = 20
-DEFAULT_WRITE_BUFFER = 64 * 1048576
-
-LEAST_LEVEL0_FILLS = 4
-"""A run must be allowed to write at least so many times what starts a compaction of level 0: it is
-written to the WAL, flushed and compacted once (3), and something must be left to measure."""
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The command's options as given."""
-
-    scratch: str
-    database: str | None
-    seconds: float
-    max_bytes: int | None
-    value_bytes: int | None
-    wal: bool | None
-    key_order: KeyOrder
-    other_device: bool
-    yes: bool
-    as_json: bool
-
-
-class Refused(Exception):
-    """Why nothing is started: one sentence; exit 2."""
-
-
-class NotConfirmed(Exception):
-    """The person asked said no; exit 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    directory: str
-    device: BlockDeviceSample
-    limit_bytes_per_second: float | None
-    cores: float
 
 
 def calibrate(request: Request, environ: Mapping[str, str]) -> int:
@@ -127,8 +85,8 @@ def _calibrate(request: Request, environ: Mapping[str, str], clock: Clock) -> in
     if request.database is not None:
         known.append(request.database)
     directory = check_directory(request.scratch, known)
-    place = _place(directory, clock)
-    database, notes = _database(request, known, directory, place.device, clock)
+    place = place_of(directory, clock)
+    database, notes = database_of(request, known, directory, place.device, clock)
     subject = read_subject(database, request.value_bytes, request.wal, request.key_order, clock)
     if found.unreadable_owners:
         notes.append(
@@ -137,122 +95,14 @@ def _calibrate(request: Request, environ: Mapping[str, str], clock: Clock) -> in
         )
     guard = StallGuard(known, place.device, clock)
     try:
-        _refuse_near_distress(guard)
+        refuse_near_distress(guard)
         for path in remove_leftovers(directory):
             click.echo(f"smaxd: removed {path}, left by a run that was killed", err=True)
-        cap = _cap(request, place)
-        _ask(request, cap, place.device)
+        cap = cap_of(request, place)
+        ask(request, cap, place.device)
         return _run(request, environ, clock, place, subject, guard, cap, notes)
     finally:
         guard.close()
-
-
-# -- before anything is written
-
-
-def _place(directory: str, clock: Clock) -> _Place:
-    device = BlockDeviceProbe(directory, clock).read()
-    limits: CgroupLimitsSample | None = None
-    try:
-        limits = CgroupLimitsProbe(os.getpid(), clock).read()
-    except ProbeError:
-        pass  # no control groups here: nothing limits us that could be known
-    cores = float(psutil.cpu_count() or 1)
-    if limits is None:
-        return _Place(directory, device, None, cores)
-    numbers = {layer.devnum for layer in device.layers} | {device.device.devnum}
-    writes = [rate for number, rate in limits.write_bytes_per_second.items() if number in numbers]
-    return _Place(
-        directory,
-        device,
-        min(writes, default=None),
-        cores if limits.cpu_cores is None else min(cores, limits.cpu_cores),
-    )
-
-
-def _database(
-    request: Request,
-    known: list[str],
-    directory: str,
-    device: BlockDeviceSample,
-    clock: Clock,
-) -> tuple[str | None, list[str]]:
-    """The database to imitate: the given one, else the only one that runs on this file system."""
-    file_system = os.stat(directory).st_dev
-    if request.database is not None:
-        path = os.path.realpath(request.database)
-        _refuse_other_device(request, path, directory, device, clock)
-        return path, []
-    here = [path for path in known if os.path.isdir(path) and os.stat(path).st_dev == file_system]
-    if len(here) == 1:
-        return here[0], [f"imitating {here[0]}, the only database on this file system"]
-    if here:
-        return None, [f"{len(here)} databases are on this file system: name one with --db"]
-    return None, []
-
-
-def _refuse_other_device(
-    request: Request, path: str, directory: str, device: BlockDeviceSample, clock: Clock
-) -> None:
-    try:
-        same = os.stat(path).st_dev == os.stat(directory).st_dev
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}; check the database's path") from error
-    if same or request.other_device:
-        return
-    try:
-        theirs = BlockDeviceProbe(path, clock).read()
-        where = f"{theirs.device.name} ({theirs.mount_point})"
-    except ProbeError as error:
-        where = f"unknown ({error.detail})"
-    raise Refused(
-        f"{directory} is on {device.device.name} ({device.mount_point}), the database {path} on "
-        f"{where}; choose a directory on the database's file system, or pass --other-device"
-    )
-
-
-def _refuse_near_distress(guard: StallGuard) -> None:
-    for watched in guard.watched:
-        if watched.blind is not None:
-            raise Refused(
-                f"stalls of the running database {watched.path} cannot be seen ({watched.blind}), "
-                "so it could be slowed unnoticed; stop it, or use a device without it"
-            )
-    stalled = guard.stalled(at_once=True)
-    if stalled is not None:
-        raise Refused(f"{stalled}; calibrate when no database on this device is in distress")
-
-
-def _cap(request: Request, place: _Place) -> WriteCap:
-    wanted = request.max_bytes
-    if wanted is None:
-        wanted = default_cap_bytes(request.seconds, place.limit_bytes_per_second)
-    device = place.device
-    cap = write_cap(wanted, device.filesystem_free_bytes, device.filesystem_size_bytes)
-    if cap is None:
-        raise Refused(
-            f"{place.directory} has {size_text(device.filesystem_free_bytes)} free, of which "
-            f"{size_text(must_stay_free_bytes(device.filesystem_size_bytes))} must stay free, and "
-            f"the run may write {size_text(wanted)}: too little for a measurement"
-        )
-    return cap
-
-
-def _ask(request: Request, cap: WriteCap, device: BlockDeviceSample) -> None:
-    budget = wear_budget_bytes(device.size_bytes)
-    text = announcement(cap.bytes, request.seconds, device.device.name, device.mount_point, budget)
-    if cap.lowered_for_space:
-        text += "; free space allows no more"
-    click.echo(text, err=True)
-    if cap.bytes <= budget or request.yes:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(
-            f"more than the wear budget of {size_text(budget)} is written only when confirmed: "
-            "pass --yes, or less with --max-gib"
-        )
-    if not click.confirm("write it?", default=False, err=True):
-        raise NotConfirmed("not confirmed; nothing was written")
 
 
 # -- the run
@@ -278,7 +128,7 @@ def _run(
     request: Request,
     environ: Mapping[str, str],
     clock: Clock,
-    place: _Place,
+    place: Place,
     subject: Subject,
     guard: StallGuard,
     cap: WriteCap,
@@ -316,7 +166,7 @@ def _run(
     return 1 if aborted or result.puts_per_second is None or not cleaned else 0
 
 
-def _ending(signals: _Signals, guard: StallGuard, place: _Place) -> Callable[[], str | None]:
+def _ending(signals: _Signals, guard: StallGuard, place: Place) -> Callable[[], str | None]:
     """What must end the run at once, as a function to ask."""
     floor = must_stay_free_bytes(place.device.filesystem_size_bytes)
 
@@ -337,7 +187,7 @@ def _ending(signals: _Signals, guard: StallGuard, place: _Place) -> Callable[[],
 def _measure(
     request: Request,
     clock: Clock,
-    place: _Place,
+    place: Place,
     subject: Subject,
     directory: str,
     cap: WriteCap,
@@ -346,9 +196,9 @@ def _measure(
 ) -> tuple[CalibrationResult, bool]:
     options = scratch_options(subject.options_text, library_options(directory), subject.family)
     asked = parse(options.text)
-    _refuse_large_memtables(asked)
-    trigger = _number(asked, "level0_file_num_compaction_trigger", DEFAULT_COMPACTION_FILES)
-    _refuse_small_cap(cap, trigger * _number(asked, "write_buffer_size", DEFAULT_WRITE_BUFFER))
+    refuse_large_memtables(asked)
+    trigger = number_of(asked, "level0_file_num_compaction_trigger", DEFAULT_COMPACTION_FILES)
+    refuse_small_cap(cap, trigger * number_of(asked, "write_buffer_size", DEFAULT_WRITE_BUFFER))
     records = subject.records
     settings = LoadSettings(
         directory=directory,
@@ -359,7 +209,7 @@ def _measure(
         batch_puts=records.batch_puts,
         wal_enabled=records.wal_enabled,
         compaction_level0_files=trigger,
-        slowdown_level0_files=_number(
+        slowdown_level0_files=number_of(
             asked, "level0_slowdown_writes_trigger", DEFAULT_SLOWDOWN_FILES
         ),
         device_devnum=place.device.device.devnum,
@@ -386,34 +236,6 @@ def _measure(
         notes=(*notes, *subject.notes),
     )
     return outcome(context, measured), measured.aborted
-
-
-def _number(options: OptionsText, name: str, default: int) -> int:
-    value = options.value(name) or ""
-    return int(value) if value.isdigit() else default
-
-
-def _refuse_small_cap(cap: WriteCap, level0_bytes: int) -> None:
-    least = LEAST_LEVEL0_FILLS * level0_bytes
-    if cap.bytes < least:
-        raise Refused(
-            f"with the database's memtables nothing is compacted before {size_text(level0_bytes)} "
-            f"are put, so a measurement must be allowed to write at least {size_text(least)}, not "
-            f"{size_text(cap.bytes)}; see --max-gib and --minutes"
-        )
-
-
-def _refuse_large_memtables(options: OptionsText) -> None:
-    wanted = _number(options, "write_buffer_size", DEFAULT_WRITE_BUFFER) * _number(
-        options, "max_write_buffer_number", 2
-    )
-    available = psutil.virtual_memory().available
-    if wanted > MEMORY_RATIO * available:
-        raise Refused(
-            f"the database's options allow {size_text(wanted)} of memtables, and "
-            f"{size_text(available)} of memory are available: a second set of them could "
-            "exhaust it"
-        )
 
 
 def _effective(path: str, options: ScratchOptions) -> str:

@@ -44,7 +44,6 @@ class TreeOptions(msgspec.Struct, frozen=True):
     delayed_write_rate_bytes_per_second: float = 16 * 1048576.0
     rate_limiter_bytes_per_second: float | None = None
     wal_enabled: bool = True
-    direct_io_for_flush_and_compaction: bool = False  # a thread then waits for each of its writes
     compression: str | None = None  # of the bulk of the data: "none", "lz4", ...; None: unknown
 
 

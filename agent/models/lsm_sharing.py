@@ -3,9 +3,10 @@
 A stream (a flush, a compaction, the writers) needs, per unit of progress, seconds of a core, bytes
 written and bytes read. One thread of it waits for each byte as long as all others do, so that the
 streams share a saturated device evenly (processor sharing) and none gets more than it can use:
-``pace = threads / (core seconds + written bytes * wait)``. The wait per byte is the smallest with
-which the device is not asked for more than it can give. Cores, reads and the rate limiter follow
-the same rule.
+``pace = threads / max(core seconds, read bytes * wait, written bytes * wait)``: page cache,
+readahead and the burst allowance of throttled and cached devices let a thread compute while its
+writes are under way. The wait per byte is the smallest with which the device is not asked for more
+than it can give. Cores, reads and the rate limiter follow the same rule.
 """
 
 from collections.abc import Sequence
@@ -30,14 +31,11 @@ class Sharing:
         read_bytes_per_second: float | None,
         cores: float,
         limiter_bytes_per_second: float | None,
-        *,
-        serial_io: bool,
     ) -> None:
         self._write = write_bytes_per_second
         self._read = read_bytes_per_second
         self._cores = cores
         self._limiter = limiter_bytes_per_second
-        self._serial_io = serial_io  # a thread computes or writes (direct I/O), not both at once
 
     def paces(
         self,
@@ -99,23 +97,20 @@ class Sharing:
         streams = [
             (
                 job.threads,
-                job.cpu_seconds * slow_core + job.read_bytes * read_wait
-                if self._serial_io
-                else max(job.cpu_seconds * slow_core, job.read_bytes * read_wait),
+                max(job.cpu_seconds * slow_core, job.read_bytes * read_wait),
                 job.write_bytes,
             )
             for job in jobs
         ]
         put_seconds *= slow_core
-        capacity, serial = self._write, self._serial_io
+        capacity = self._write
 
         def at(wait: float) -> tuple[list[float], float, float]:
             paces = []
             written = 0.0
             job_wait = max(wait, limiter_wait)
             for threads, seconds, size in streams:
-                needed = seconds + size * job_wait if serial else max(seconds, size * job_wait)
-                pace = threads / needed
+                pace = threads / max(seconds, size * job_wait)
                 paces.append(pace)
                 written += pace * size
             # The log is written through the page cache: it waits only where it must.

@@ -118,7 +118,6 @@ class _Simulation:
             host.device_read_bytes_per_second,
             host.cpu_cores,
             options.rate_limiter_bytes_per_second,
-            serial_io=options.direct_io_for_flush_and_compaction,
         )
         self._user_bytes_per_put = costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES
         self._memtable_puts = costs.flush_user_bytes / self._user_bytes_per_put
@@ -258,13 +257,12 @@ class _Simulation:
             else:
                 totals.delayed += step
             totals.causes[control.cause] = totals.causes.get(control.cause, 0.0) + step
-        serial = self._inputs.options.direct_io_for_flush_and_compaction
         for job, pace in zip(self._jobs, paces, strict=True):
             part = pace * step
             totals.core_seconds += part * job.cpu_seconds
             totals.read_bytes += part * job.read_bytes
             alone = job.write_bytes / self._host.device_write_bytes_per_second
-            own = job.cpu_seconds + alone if serial else max(job.cpu_seconds, alone)
+            own = max(job.cpu_seconds, alone)
             if job.is_flush:
                 totals.flush_bytes += part * job.write_bytes
                 totals.flush_own_seconds += part * own

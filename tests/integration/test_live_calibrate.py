@@ -12,16 +12,10 @@ import psutil
 import pytest
 
 from agent.scratch_figures import Measured
-from agent.scratch_load import (
-    LoadFailed,
-    LoadSettings,
-    Progress,
-    ScratchLoad,
-    library_options,
-    newest_options,
-)
+from agent.scratch_load import LoadSettings, Progress, ScratchLoad
 from agent.scratch_options import parse, scratch_options
 from agent.scratch_plan import schedule
+from agent.scratch_process import LoadFailed, library_options, newest_options
 from probes.clock import SystemClock
 
 DATA = Path(__file__).parents[1] / "data/rocksdb"
@@ -82,7 +76,9 @@ def test_every_versions_options_open_a_database_that_has_them(
 def test_phases_follow_each_other_and_the_child_is_gone(tmp_path: Path, known: str) -> None:
     """Fill, saturation, settling, check; puts are counted from outside."""
     text = next(path for path in WATCHED if path.parent.name == "v9.8.4").read_text()
-    measured, shown = load(tmp_path, scratch_options(text, known).text, seconds=6.0)
+    measured, shown = load(
+        tmp_path, scratch_options(text, known).text, seconds=6.0, cap_bytes=2000 * MIB
+    )
     phases = list(dict.fromkeys(progress.phase for progress in shown))
     assert phases == ["fill", "saturate", "settle", "check at 95 %"]
     assert measured.ended_by is None
@@ -128,7 +124,7 @@ def test_a_killed_parent_takes_the_child_with_it(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
         "from tests.integration import test_live_calibrate as t;"
-        "from agent.scratch_load import library_options; d = Path(sys.argv[1]);"
+        "from agent.scratch_process import library_options; d = Path(sys.argv[1]);"
         "from agent.scratch_options import scratch_options;"
         "t.load(d, scratch_options(None, library_options(str(d))).text, seconds=60.0)"
     )

@@ -19,7 +19,7 @@ def model_inputs(
     base = ModelInputs(
         database="db",
         column_family="default",
-        options=TreeOptions(direct_io_for_flush_and_compaction=True),
+        options=TreeOptions(),
         shape=TreeShape(level_bytes=(130 * MIB, 250 * MIB, 2000 * MIB), level_files=(2, 4, 31)),
         costs=TreeCosts(
             record_bytes=record_bytes,

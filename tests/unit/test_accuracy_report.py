@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from tests.bench.truth.answers import Prediction, of_document
-from tests.bench.truth.report import Judged, judge, page
+from tests.bench.truth.judged import Judged, judge
+from tests.bench.truth.report import page
 from tests.bench.truth.results import (
     AnswerRecord,
     HoldingRecord,

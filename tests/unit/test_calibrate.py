@@ -7,10 +7,13 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from agent import cli
+from agent.calibration_guard import StallGuard
 from agent.commands import calibrate as command
+from agent.commands import calibrate_checks as checks
 from agent.commands.calibrate_progress import progress_line
 from agent.scratch_load import Progress
 from probes.errors import NoData
@@ -58,7 +61,7 @@ def use_device(monkeypatch: pytest.MonkeyPatch, device: BlockDeviceSample | NoDa
                 raise device
             return device
 
-    monkeypatch.setattr(command, "BlockDeviceProbe", Probe)
+    monkeypatch.setattr(checks, "BlockDeviceProbe", Probe)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +140,7 @@ def test_a_database_that_stalls_is_not_disturbed(
     smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Named, with the reason."""
-    monkeypatch.setattr(
-        command.StallGuard, "stalled", lambda self, **_: "/db is stopped by l0_files"
-    )
+    monkeypatch.setattr(StallGuard, "stalled", lambda self, **_: "/db is stopped by l0_files")
     ended = smaxd("--scratch", str(tmp_path), "--yes")
     assert ended.code == 2
     assert "/db is stopped by l0_files; calibrate when" in ended.err
@@ -168,9 +169,14 @@ def test_on_a_terminal_it_asks(
 ) -> None:
     """And takes no for an answer."""
     started = []
-    monkeypatch.setattr(command, "_run", lambda *_: started.append(True) or 0)
-    monkeypatch.setattr(command.sys, "stdin", Terminal())
-    monkeypatch.setattr(command.click, "confirm", lambda *_, **__: confirmed)
+
+    def run(*_: object) -> int:
+        started.append(True)
+        return 0
+
+    monkeypatch.setattr(command, "_run", run)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: confirmed)
     ended = smaxd("--scratch", str(tmp_path), "--max-gib", "20")
     assert (ended.code, len(started)) == ((0, 1) if confirmed else (1, 0))
 

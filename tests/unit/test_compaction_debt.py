@@ -31,6 +31,12 @@ def test_files_beyond_one_merge_are_owed() -> None:
     assert full == pytest.approx(960 * MIB)
 
 
+def test_a_level_above_its_target_is_owed_with_what_it_meets() -> None:
+    """256 MiB too many in level 1, of which every byte meets 2000/512 in level 2."""
+    owed = owed_bytes(levels((1, 60), (8, 512), (20, 2000)), TREE)
+    assert owed == pytest.approx(256 * MIB * (2000 / 512 + 1))
+
+
 def test_universal_compaction_owes_the_runs_beyond_its_trigger() -> None:
     """RocksDB has no estimate of its own there."""
     tree = TreeOptions(style="universal")

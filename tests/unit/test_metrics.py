@@ -152,7 +152,8 @@ def test_every_quantity_has_an_age_or_a_reason() -> None:
     assert aged == names | {"capacity"}
     assert unavailable == names
     # Parts of others: their absence is told by compaction and available bandwidth, and by S_max.
-    assert quantities - names == {"compaction_bytes_per_second", "s_max_ratio"}
+    parts = {"compaction_bytes_per_second", "s_max_ratio", "calibrated", "headroom_lower_ratio"}
+    assert quantities - names == parts
 
 
 def test_a_database_that_is_gone_has_nothing_but_reasons() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast_threats import level_options
+from agent.forecast_series import level_options
 from agent.pending import (
     LevelOptions,
     estimated_pending_compaction_bytes,

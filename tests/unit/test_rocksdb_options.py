@@ -16,7 +16,7 @@ from probes.rocksdb.options import (
     OptionsProbe,
     parse_options,
 )
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
+from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
 
 CAPTURED = sorted(Path(__file__).parent.parent.glob("data/rocksdb/*/OPTIONS-*"))
 
@@ -59,6 +59,16 @@ def test_the_options_of_a_real_database_are_those_it_was_opened_with(tmp_path: P
     options.set_target_file_size_base(11 << 20)
     options.set_compaction_style(rocksdict.DBCompactionStyle.universal())
     options.set_compression_type(rocksdict.DBCompressionType.lz4())
+    options.set_bottommost_compression_type(rocksdict.DBCompressionType.zstd())
+    universal = rocksdict.UniversalCompactOptions()
+    universal.size_ratio = 3
+    universal.min_merge_width = 4
+    universal.max_merge_width = 5
+    universal.max_size_amplification_percent = 123
+    options.set_universal_compaction_options(universal)
+    options.set_bytes_per_sync(1 << 20)
+    options.set_wal_bytes_per_sync(2 << 20)
+    options.set_use_direct_io_for_flush_and_compaction(True)
     options.set_max_background_jobs(6)
     options.set_max_subcompactions(4)
     options.set_max_total_wal_size(123 << 20)
@@ -81,13 +91,38 @@ def test_the_options_of_a_real_database_are_those_it_was_opened_with(tmp_path: P
         max_bytes_for_level_base=99 << 20,
         max_bytes_for_level_multiplier=7.5,
         target_file_size_base=11 << 20,
+        target_file_size_multiplier=1,
+        level_compaction_dynamic_level_bytes=True,
+        max_compaction_bytes=25 * (11 << 20),
+        min_write_buffer_number_to_merge=1,
+        universal=UniversalOptions(
+            size_ratio_percent=3,
+            min_merge_width=4,
+            max_merge_width=5,
+            max_size_amplification_percent=123,
+            compression_size_percent=-1,
+            allow_trivial_move=False,
+            incremental=False,
+        ),
+        bottommost_compression="zstd",
+        disable_auto_compactions=False,
+        enable_blob_files=False,
+        arena_block_bytes=917504,
+        memtable_factory="SkipListFactory",
+        preclude_last_level_data_seconds=0,
     )
     assert (expected,) == sample.column_families
     assert (
         sample.max_background_jobs,
         sample.max_subcompactions,
         sample.max_total_wal_bytes,
-    ) == (6, 4, 123 << 20)
+        sample.max_background_flushes,
+        sample.max_background_compactions,
+        sample.bytes_per_sync,
+        sample.wal_bytes_per_sync,
+        sample.use_direct_io_for_flush_and_compaction,
+        sample.use_direct_reads,
+    ) == (6, 4, 123 << 20, -1, -1, 1 << 20, 2 << 20, True, False)
     assert (str(tmp_path / "wal"), str(tmp_path / "logs")) == (sample.wal_dir, sample.db_log_dir)
     assert sample.delayed_write_rate is not None
     assert sample.rocksdb_version is not None

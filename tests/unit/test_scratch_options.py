@@ -85,6 +85,16 @@ def test_a_sync_of_the_wal_that_is_set_stays() -> None:
     assert parse(made.text).value("wal_bytes_per_sync") == "524288"
 
 
+def test_compactions_read_ahead_as_they_did_in_the_watched_version() -> None:
+    """7.8 hinted to the system; 9.8 with the same 0 would read 4 KiB at a time."""
+    made = parse(scratch_options(captured("v7.8.3"), KNOWN).text)
+    assert made.value("compaction_readahead_size") == "2097152"
+    newer = captured("v10.7.5").replace(
+        "compaction_readahead_size=2097152", "compaction_readahead_size=0"
+    )
+    assert parse(scratch_options(newer, KNOWN).text).value("compaction_readahead_size") == "0"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

@@ -57,6 +57,8 @@ def main() -> None:
 
             text = document(arguments.directory)
             arguments.to.write_text(text)
+    except BrokenPipeError:
+        sys.stderr.close()  # list | head: nobody reads on, nothing to say
     except (RuntimeError, OSError) as error:
         sys.exit(f"accuracy: {error}")
     except KeyboardInterrupt:

@@ -112,8 +112,17 @@ class LoadDriver:
         words = self._errors.read_text(errors="replace").strip()
         return RuntimeError(f"the driver ended ({self._process.returncode}): {words[-500:]}")
 
+    def kill(self) -> None:
+        """Make ``ask`` fail, from another thread; ``end`` remains to be called."""
+        self._process.kill()
+
     def end(self) -> None:
         """End it; the database needs no orderly close."""
         self._process.kill()
         self._process.wait()
-        self._transcript.close()
+        for file in (self._process.stdin, self._process.stdout, self._transcript):
+            if file is not None:
+                try:
+                    file.close()
+                except BrokenPipeError:
+                    pass  # a command that it never read

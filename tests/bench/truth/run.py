@@ -116,7 +116,7 @@ class ScenarioRun:
         """Make ``run`` fail at its next step, from another thread; it cleans up as always."""
         self._aborted = True
         if self._driver is not None:
-            self._driver.end()
+            self._driver.kill()
 
     def _phases(self, started: float) -> RunRecord:
         scenario = self._scenario
