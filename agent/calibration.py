@@ -8,7 +8,8 @@
     set_conditions(options_key, device_key)
 
 Lead. A label is compared with what was predicted *before* it: the median of the predictions noted
-between 630 and 30 s before the onset of saturation, or, without any there, the last one within the
+between 90 and 30 s before the onset of saturation (what was believed then, not the first guesses
+of a young daemon), or, without any there, the last one within the
 hour before. Predictions made during an episode have seen the answer and are never noted. Only raw
 predictions are corrected; corrected ones are only scored, so nothing is trained on itself.
 
@@ -46,7 +47,7 @@ from agent.models.estimate import INTERVAL_LEVEL, CalibratedEstimate
 from agent.models.prediction import CONFIDENCE_LEVELS
 
 LEAD_SECONDS: Final = 30.0
-LEAD_WINDOW_SECONDS: Final = 600.0
+LEAD_WINDOW_SECONDS: Final = 60.0
 LEAD_LONGEST_SECONDS: Final = 3600.0
 NOTE_EVERY_SECONDS: Final = 10.0
 

@@ -1,12 +1,11 @@
 """What one put costs each resource, measured from outside: the demands of operational analysis.
 
 Interface: one ``DemandEstimator`` per database incarnation; ``update(findings, observed)`` once a
-tick gives frozen ``Demands``. Bytes and busy seconds come from the LOG's
-events (its history too, so that a first answer exists within seconds), CPU from the events and from
-the owner's threads. Pure; the LOG is added up again only when it tells something new.
+tick gives frozen ``Demands``. Bytes and busy seconds come from the LOG's events (its history too,
+so that a first answer exists within seconds), CPU from the events and from the owner's threads.
+Pure; the LOG is added up again only when it tells something new.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from agent import workload
@@ -14,17 +13,21 @@ from agent.compaction_debt import DebtTrend, owed_bytes
 from agent.compaction_work import (
     CompactionWork,
     FlushWork,
-    LevelMerge,
     compaction_work,
     flush_work,
 )
 from agent.cpu_demands import CpuDemands, CpuWork
+from agent.demand_values import Demand, Demands, Measured
 from agent.findings import DatabaseFindings
 from agent.key_space import KeySpace, key_space
+from agent.models.lsm import TreeOptions
 from agent.ratio_estimate import Ratio, joint_spread
 from agent.readings import Known, Missing, Quantity
-from agent.tree_options import column_family_options, resolved_tree
-from probes.rocksdb.samples import LevelShape, LogSample
+from agent.steady_demand import steady_written_bytes
+from agent.tree_options import resolved_tree
+from probes.rocksdb.samples import LogSample
+
+__all__ = ["Demand", "DemandEstimator", "Demands", "Measured"]
 
 WAL_HEADER_BYTES: Final = 19.0
 """Header of a record (7) and of the write batch in it (12: sequence and count; db/log_format.h,
@@ -37,74 +40,6 @@ between one (1) and many (0.5 and less), the headers weigh little beside the rec
 IDLE_PUTS_PER_SECOND: Final = 1.0
 """Below this a put's share of what runs anyway (timers, statistics) says nothing about a put."""
 
-LEAST_STEADY_SHARE: Final = 0.25
-"""Of the work done in the window, what is taken for steady at least when it worked off a debt."""
-
-MIN_TOTAL_COMPACTIONS: Final = 4
-"""With fewer, even the LOG's totals since its beginning say nothing about compaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A demand: ``spread_ratio`` is its relative standard error, None where it is not measured.
-
-    ``terms`` is how many jobs, cycles or intervals it rests on; ``at`` monotonic.
-    """
-
-    value: float
-    spread_ratio: float | None
-    source: str
-    at: float
-    terms: int
-
-
-Demand = Measured | Missing
-
-
-@dataclass(frozen=True, slots=True)
-class Demands:
-    """What a put costs, by resource; per put unless the name or comment says otherwise.
-
-    Compaction's bytes per put are the steady ones: work done in the window plus what the window
-    added to the debt, less the debt it worked off. ``column_family`` is the one that the flushes
-    write most to, ``column_family_share`` its part of their bytes; ratios and merges are its own.
-    """
-
-    column_family: str | None
-    column_family_share: float
-    window_seconds: float  # of the compaction cycles used
-    cycles: int
-    record_bytes: Demand
-    key_bytes: Demand
-    wal_bytes: Demand
-    memtable_bytes: Demand
-    flush_written_bytes: Demand
-    compaction_written_bytes: Demand
-    compaction_read_bytes: Demand
-    process_written_bytes: Demand  # cross-check: what the kernel counted for the owner process
-    reaching_share: Demand  # of what RocksDB wrote in the same time, not per put
-    flush_busy_seconds: Demand
-    compaction_busy_seconds: Demand
-    flush_cpu_seconds: Demand
-    compaction_cpu_seconds: Demand
-    foreground_cpu_seconds: Demand
-    foreground_runs: Demand  # how often a foreground thread got a core
-    foreground_busy_threads: Quantity  # how many foreground threads are at work
-    flush_entries: Demand  # puts of one flush
-    flush_output_ratio: Demand  # table bytes per byte of total_data_size
-    compaction_output_ratio: Demand  # table bytes out per byte in, not into the last level
-    merge_into_last_output_ratio: Demand
-    overlap_ratio: Demand
-    level0_files_per_merge: Demand
-    flush_cpu_seconds_per_byte: Demand  # of total_data_size
-    compaction_cpu_seconds_per_byte: Demand  # of input
-    compaction_seconds_per_byte: Demand  # of input, waiting for the device included
-    level_merges: tuple[LevelMerge, ...]
-    wal_enabled: bool | None  # None: cannot be told
-    debt_bytes: Quantity
-    debt_clear_seconds: Quantity
-    key_space: KeySpace | None  # None: too few merges tell it
-
 
 class DemandEstimator:
     """Follows one incarnation of a database from tick to tick."""
@@ -112,6 +47,7 @@ class DemandEstimator:
     def __init__(self) -> None:
         self._cpu = CpuWork()
         self._debt = DebtTrend()
+        self._trees: tuple[object, dict[str, TreeOptions]] = (None, {})
         self._log_key: tuple[int, ...] | None = None
         self._flushed: FlushWork | None = None
         self._compacted: CompactionWork | None = None
@@ -161,7 +97,7 @@ class DemandEstimator:
             wal_bytes=wal,
             memtable_bytes=flush(work.memory_per_entry if work else None),
             flush_written_bytes=flush(work.written_per_entry if work else None),
-            compaction_written_bytes=_steady_written(findings, work, merged, no_merge),
+            compaction_written_bytes=steady_written_bytes(findings, work, merged, no_merge),
             compaction_read_bytes=read,
             process_written_bytes=count(counters.written_bytes if counters else None),
             reaching_share=count(counters.reaching_share if counters else None),
@@ -231,11 +167,20 @@ class DemandEstimator:
             return manifest, manifest
         if isinstance(options, Missing):
             return options, options
-        total = 0.0
-        for shape in manifest.value.column_families:
-            family = column_family_options(options.value, shape.name)
-            if family is not None and family.compaction_style != "fifo":
-                total += owed_bytes(shape.levels, resolved_tree(options.value, family))
+        families = options.value.column_families
+        if self._trees[0] is not families:
+            # The probe keeps the tuple until the file changes; there may be hundreds of families.
+            trees = {
+                family.name: resolved_tree(options.value, family)
+                for family in families
+                if family.compaction_style != "fifo"
+            }
+            self._trees = (families, trees)
+        total = sum(
+            owed_bytes(shape.levels, self._trees[1][shape.name])
+            for shape in manifest.value.column_families
+            if shape.name in self._trees[1]
+        )
         clear = self._debt.clear_seconds(manifest.at, total)
         return Known(total, "manifest and options", manifest.at), clear
 
@@ -349,70 +294,3 @@ def _wal_bytes(record: Demand, wal_enabled: bool | None) -> Demand:
     unsure = headers / 2.0 / size
     spread = None if record.spread_ratio is None else max(record.spread_ratio, unsure)
     return Measured(size, spread, record.source, record.at, record.terms)
-
-
-def _steady_written(
-    findings: DatabaseFindings,
-    work: FlushWork | None,
-    merged: CompactionWork | None,
-    absence: Missing,
-) -> Demand:
-    """Compaction's bytes per put, corrected for the debt that the window left or worked off."""
-    log = findings.log
-    if isinstance(log, Missing):
-        return log
-    if merged is None or merged.written_per_put is None:
-        sample = log.value
-        if sample.compactions < MIN_TOTAL_COMPACTIONS or not sample.puts:
-            return absence
-        per_put = sample.compaction_output_bytes / sample.puts
-        spread = sample.compactions**-0.5
-        return Measured(per_put, spread, "log totals", log.at, sample.compactions)
-    done = merged.written_per_put
-    change = _owed_change(findings, work, merged)
-    if change is None or done.value <= 0:
-        return Measured(done.value, done.spread_ratio, "log compaction events", log.at, done.terms)
-    # What is owed is reckoned in input, what was done in output.
-    read = merged.read_per_put.value if merged.read_per_put else 0.0
-    per_put = change / merged.puts * (min(1.0, done.value / read) if read > 0 else 1.0)
-    value = max(LEAST_STEADY_SHARE * done.value, done.value + per_put)
-    # The bytes of past moments are files times their present mean size: good to about a quarter.
-    unsure = 0.25 * abs(per_put) / max(value, done.value)
-    spread = joint_spread(done.spread_ratio, unsure)
-    return Measured(value, spread, "log compaction events and debt", log.at, done.terms)
-
-
-def _owed_change(
-    findings: DatabaseFindings, work: FlushWork | None, merged: CompactionWork
-) -> float | None:
-    """Growth of what compactions owe from the window's beginning to its end, bytes."""
-    manifest, options = findings.manifest, findings.options
-    start, end = merged.level_files_at_start, merged.level_files_at_end
-    if isinstance(manifest, Missing) or isinstance(options, Missing) or not start or not end:
-        return None
-    name = work.column_family if work else None
-    family = column_family_options(options.value, name)
-    shape = next((f for f in manifest.value.column_families if f.name == name), None)
-    if family is None or shape is None or family.compaction_style != "level" or merged.puts <= 0:
-        return None
-    tree = resolved_tree(options.value, family)
-
-    means = [
-        now.bytes / now.files
-        if now.files
-        else tree.target_file_size_base * tree.target_file_size_multiplier ** max(0, level - 1)
-        for level, now in enumerate(shape.levels)
-    ]
-    if work and means and work.written_per_entry and work.entries_per_flush:
-        means[0] = work.written_per_entry.value * work.entries_per_flush.value
-
-    def owed(files: tuple[int, ...]) -> float:
-        levels = [
-            LevelShape(count, round(count * mean))
-            for count, mean in zip(files, means, strict=False)
-        ]
-        # With every level over its target the estimate counts the same bytes level after level;
-        # more than all of them cannot be rewritten.
-        return min(owed_bytes(levels, tree), float(sum(level.bytes for level in levels)))
-
-    return owed(end) - owed(start)

@@ -81,7 +81,8 @@ def sentence(
         parts.append(debt)
     if limited is not None and demand is not None:
         if not limited.recommended:
-            parts.append(f"{limited.model} puts that limit at {rate_text(demand.puts_per_second)}")
+            bound = rate_text(demand.puts_per_second)
+            parts.append(f"the {limited.model} model puts that limit at {bound} puts/s")
         parts.append(REMEDIES.get(demand.resource, ""))
         parts.append(_next_limit(limited))
     said = "; ".join(part for part in parts[1:] if part)

@@ -25,6 +25,7 @@ import math
 from dataclasses import dataclass, replace
 
 from agent.capacity_plan import SMaxInterval
+from agent.forecast_rate import SUSTAINED_SECONDS, ObservedRate
 from agent.forecast_series import FamilyTrends, Flushes
 from agent.forecast_threats import (
     PutRateOutlook,
@@ -33,8 +34,6 @@ from agent.forecast_threats import (
     growth_threats,
     put_rate_threat,
 )
-from agent.forecast_trends import RateTrend
-from agent.rates import CounterWindow
 from agent.readings import Known, Missing, Quantity
 from probes.rocksdb.samples import (
     ColumnFamilyOptions,
@@ -53,13 +52,6 @@ HOLD_SECONDS = 60.0
 """An announcement, and a stall's 0, stand until nothing has pointed to a stall for so long: longer
 than the merge that empties L0 for a moment and than the pauses of a saturated database's
 stop-and-go, so that neither flickers once per compaction."""
-
-SUSTAINED_SECONDS = 300.0
-"""A rate held for so long without growing debt was sustainable, whatever a model says; a few cycles
-of compaction."""
-
-SUSTAINED_VALID_SECONDS = 1800.0
-"""And is taken as sustainable for so long after: then the tree or the device may be another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +102,12 @@ class StallForecast:
     """Follows one incarnation of a database from tick to tick."""
 
     def __init__(self) -> None:
-        self._rate = RateTrend()
-        self._held = CounterWindow(SUSTAINED_SECONDS)
+        self._rate = ObservedRate()
         self._flushes = Flushes()
         self._families: dict[str, FamilyTrends] = {}
         self._stall_count: int | None = None
         self._last_stalled_at = -math.inf
         self._growing_at = -math.inf
-        self._sustained: tuple[float, float] | None = None  # when, puts/s
         self._threatened_since: float | None = None
         self._threatened_at = -math.inf
         self._announced: Threat | None = None
@@ -160,7 +150,7 @@ class StallForecast:
             growing |= grows
         if growing:
             self._growing_at = now
-        self._learn_sustained(now)
+        self._rate.learn_sustained(now, max(self._last_stalled_at, self._growing_at))
         threats += flush_threats(self._flushes, limits.values(), rate)
         by_rate = put_rate_threat(rate, self._families, limits, self._flushes, growing=growing)
         if by_rate is not None:
@@ -223,19 +213,12 @@ class StallForecast:
         return SUSTAINED_SECONDS if near or owes_more else HOLD_SECONDS
 
     def _put_rate(self, observation: ForecastObservation) -> PutRateOutlook | Missing:
-        wal = observation.wal
-        if isinstance(wal, Missing):
-            self._rate.clear()
-            self._held.clear()
-            return wal
-        self._rate.add(wal.value.at, float(wal.value.last_sequence))
-        self._held.add(wal.value.at, float(wal.value.last_sequence))
-        fitted = self._rate.fit()
-        if fitted is None:
-            return Missing("not_yet_measured", "a trend of the put rate needs a minute of readings")
+        fitted = self._rate.follow(observation.wal, observation.manifest, observation.at)
+        if isinstance(fitted, Missing):
+            return fitted
         s_max = observation.s_max
         interval = s_max.value if isinstance(s_max, Known) else None
-        floor = self._sustained_rate(observation.at)
+        floor = self._rate.sustained(observation.at)
         if interval is not None and floor is not None:
             interval = SMaxInterval(
                 max(floor, interval.puts_per_second),
@@ -273,22 +256,6 @@ class StallForecast:
         if isinstance(observation.stalls, Missing):
             return True if entered else None
         return entered or bool(observation.stalls.value)
-
-    def _learn_sustained(self, now: float) -> None:
-        undisturbed_since = max(self._last_stalled_at, self._growing_at)
-        if now - undisturbed_since < SUSTAINED_SECONDS:
-            return
-        mean = self._held.mean(SUSTAINED_SECONDS)
-        if mean is None or mean.span_seconds < SUSTAINED_SECONDS:
-            return
-        held = self._sustained_rate(now)
-        if held is None or mean.per_second >= held:
-            self._sustained = (now, mean.per_second)
-
-    def _sustained_rate(self, now: float) -> float | None:
-        if self._sustained is None or now - self._sustained[0] > SUSTAINED_VALID_SECONDS:
-            return None
-        return self._sustained[1]
 
 
 def _unknown(reason: Missing, stalled: bool | None) -> StallOutlook:

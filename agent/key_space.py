@@ -7,6 +7,7 @@ in and out give ``K``. It is an effective number: for skewed keys it is nearer t
 is what decides how much the larger merges of a saturated database drop.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -15,9 +16,13 @@ from typing import Final
 
 from probes.rocksdb.samples import CompactionEvent
 
-MERGES: Final = 3
-"""The newest merges, of which the median counts. One meets some 100,000 records, so that chance is
-no matter; but what is written changes (a load, then updates), and older merges tell of before."""
+MAX_MERGES: Final = 8
+"""The newest merges that are averaged, as far as they agree."""
+
+AGREEMENT_RATIO: Final = 1.2
+"""Merges within this factor of the newest tell of the same writing. One merge meets some 100,000
+records, so that chance is no matter; but what is written changes (a load of new keys, then updates),
+and merges from before then tell of something else."""
 
 LEAST_DROPPED_RATIO: Final = 0.002
 """Fewer records dropped than this are taken for none: tables count range tombstones and a merge may
@@ -55,22 +60,30 @@ class _Merge:
 
 
 def key_space(compactions: Sequence[CompactionEvent], column_family: str | None) -> KeySpace | None:
-    """The key space of one column family; None with too few merges that tell it."""
+    """The key space of one column family; None without a merge that tells it."""
     merges = [
         merge
         for event in compactions
         if event.column_family == column_family and (merge := _whole_merge(event)) is not None
-    ][-MERGES:]
-    if len(merges) < MERGES:
+    ][-MAX_MERGES:]
+    if not merges:
         return None
-    found = [_solve(merge) for merge in merges]
-    keys = statistics.median(found)
-    spread = None
-    if math.isfinite(max(found)):
-        # Standard error of a mean of so many, which a median's is not far from.
-        spread = statistics.stdev(map(math.log, found)) / math.sqrt(len(found))
+    found = [_solve(merge) for merge in reversed(merges)]
+    agreeing = list(itertools.takewhile(lambda keys: _agree(keys, found[0]), found))
     bytes_per_record = statistics.fmean(merge.bytes_per_record for merge in merges)
-    return KeySpace(keys * bytes_per_record, keys, len(merges), spread)
+    if math.isinf(found[0]):
+        return KeySpace(math.inf, math.inf, len(agreeing), None)
+    keys = statistics.geometric_mean(agreeing)
+    spread = None
+    if len(agreeing) > 1:
+        spread = statistics.stdev(map(math.log, agreeing)) / math.sqrt(len(agreeing))
+    return KeySpace(keys * bytes_per_record, keys, len(agreeing), spread)
+
+
+def _agree(keys: float, newest: float) -> bool:
+    if math.isinf(keys) or math.isinf(newest):
+        return keys == newest
+    return newest / AGREEMENT_RATIO <= keys <= newest * AGREEMENT_RATIO
 
 
 def _whole_merge(event: CompactionEvent) -> _Merge | None:

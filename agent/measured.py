@@ -22,6 +22,16 @@ from agent.snapshot import DeviceSnapshot
 SIMULATION_INTERVAL_SECONDS: Final = 60.0
 """The inputs are means over minutes; a run costs up to half a second of CPU."""
 
+SIMULATION_EARLY_SECONDS: Final = 15.0
+"""How soon after a run another one may follow when the inputs moved, which happens most while a
+database is first watched."""
+
+SIMULATION_EARLY_RUNS: Final = 3.0
+"""How many such runs may be saved up, one a minute: on the mean there is one run a minute."""
+
+MOVED_RATIO: Final = 1.05
+"""The inputs moved when the bottleneck model, which sees every tick, moved by this factor."""
+
 SIMULATION_MAX_AGE_SECONDS: Final = 3 * SIMULATION_INTERVAL_SECONDS
 """An older run was made with other inputs than those of now."""
 
@@ -48,6 +58,9 @@ class MeasuredModels:
         self._inputs: ModelInputs | None = None
         self._requested: ModelInputs | None = None
         self._requested_at = -math.inf
+        self._requested_rate = 0.0
+        self._rate = 0.0  # by the bottleneck model
+        self._runs_left = SIMULATION_EARLY_RUNS
         self._taken: SimulatedRate | Missing = _NOT_SIMULATED
         self._simulated: Known[SimulatedRate] | Missing = _NOT_SIMULATED
         self._simulator_estimate: Estimate | None = None
@@ -78,6 +91,8 @@ class MeasuredModels:
             )
         self._inputs = inputs
         answers: list[Estimate | Missing] = [bottleneck_estimate(inputs, demands)]
+        first = answers[0]
+        self._rate = first.puts_per_second if isinstance(first, Estimate) else 0.0
         if isinstance(simulated, Known) and self._simulator_estimate is not None:
             answers.append(self._simulator_estimate)
         estimates = tuple(answer for answer in answers if isinstance(answer, Estimate))
@@ -96,9 +111,17 @@ class MeasuredModels:
 
     def simulation_due(self, now: float) -> ModelInputs | None:
         """The inputs to simulate now, None while no run is due; asking counts as the request."""
-        if self._inputs is None or now - self._requested_at < SIMULATION_INTERVAL_SECONDS:
+        if self._inputs is None:
             return None
-        self._requested_at = now
+        elapsed = now - self._requested_at
+        saved = min(SIMULATION_EARLY_RUNS, self._runs_left + elapsed / SIMULATION_INTERVAL_SECONDS)
+        if elapsed < SIMULATION_INTERVAL_SECONDS:
+            change = self._rate / self._requested_rate if self._requested_rate > 0 else math.inf
+            moved = not 1.0 / MOVED_RATIO <= change <= MOVED_RATIO
+            if elapsed < SIMULATION_EARLY_SECONDS or not moved or saved < 1.0:
+                return None
+        self._runs_left = max(0.0, saved - 1.0)
+        self._requested_at, self._requested_rate = now, self._rate
         self._requested = self._inputs
         return self._inputs
 

@@ -3,8 +3,8 @@
 Interface: ``model_inputs(findings, demands, device, foreign, cpu, observed)``. Where an input
 cannot be had, ``ModelInputs.missing`` names it and what was taken instead, and ``log_spread`` grows
 by the amount that stands beside the fallback (``agent.tree_inputs``, ``host_inputs``,
-``cost_inputs``); nothing is guessed silently. Without the device's capacity, the record size or any idea of the tree,
-there is no input set.
+``cost_inputs``); nothing is guessed silently. Without the device's capacity, the record size or any
+idea of the tree, there is no input set.
 """
 
 from agent.cost_inputs import tree_costs

@@ -31,6 +31,9 @@ WRITER_SHARE_RATIO: Final = 0.1
 """On a host whose cores are all busy, a Python writer with more than this share of them took from
 the database what another client would have left to it."""
 
+FOREIGN_SHARE_RATIO: Final = 0.5
+"""On such a host a database that had less than this share of the cores was starved by others."""
+
 LIMIT_REACHED_RATIO: Final = 0.95
 """Throttles keep their rate within a few percent."""
 
@@ -224,7 +227,8 @@ def limit_of(window: SaturatedWindow, cpu: CpuUse, device: DeviceUse | None) -> 
     own = sum(part or 0.0 for part in (cpu.writer, cpu.compaction, cpu.flush))
     busy = (cpu.host_busy_ratio or 0.0) >= HOST_BUSY_RATIO or own >= HOST_BUSY_RATIO * cpu.cores
     if busy and not device_full:
-        return "cpu", (cpu.writer or 0.0) > WRITER_SHARE_RATIO * cpu.cores
+        mostly_foreign = own < FOREIGN_SHARE_RATIO * cpu.cores
+        return "cpu", mostly_foreign or (cpu.writer or 0.0) > WRITER_SHARE_RATIO * cpu.cores
     # It waited in RocksDB: for a stall, for the WAL, for a free memtable.
     return "database", False
 

@@ -56,6 +56,7 @@ class LoadSettings:
     key_order: str
     batch_puts: int
     wal_enabled: bool
+    wal_bytes_per_sync: int
     compaction_level0_files: int
     slowdown_level0_files: int
     device_devnum: str
@@ -151,6 +152,7 @@ class ScratchLoad:
                 "key_order": settings.key_order,
                 "batch_puts": settings.batch_puts,
                 "wal": settings.wal_enabled,
+                "wal_bytes_per_sync": settings.wal_bytes_per_sync if settings.wal_enabled else 0,
             },
             settings.directory,
             (descriptor,),

@@ -59,10 +59,6 @@ _NEEDED_FAMILY: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 
-WAL_BYTES_PER_SYNC: Final = 1048576
-"""What ``wal_bytes_per_sync`` becomes where it is 0: a short run must not leave its WAL in the page
-cache. The value is RocksDB's own tuning advice (options.h: bytes_per_sync)."""
-
 READAHEAD_BYTES: Final = 2097152
 """What ``compaction_readahead_size`` becomes where it is 0 in a file that has an access hint for
 compaction inputs: those versions then leave reading ahead to the system, while the library at hand,
@@ -194,12 +190,6 @@ def scratch_options(watched: str | None, known: str, family: str = "default") ->
     database.update(_HOUSEKEEPING)
     _replace(database, _NEEDED_DATABASE, changes)
     _replace(columns, {n: v for n, v in _NEEDED_FAMILY.items() if n in columns}, changes)
-    if database.get("wal_bytes_per_sync", "0") == "0":
-        _replace(
-            database,
-            {"wal_bytes_per_sync": (str(WAL_BYTES_PER_SYNC), "the page cache would take the WAL")},
-            changes,
-        )
     if columns.get("comparator", "leveldb.BytewiseComparator") not in _BUILT_IN_COMPARATORS:
         _replace(
             columns,

@@ -28,7 +28,7 @@ LEAST_FREE_BYTES: Final = GIB
 """What stays free: this share of the file system, or so much where that is at most a tenth of it;
 the same as for fio's probes."""
 
-FILL_RATIO: Final = 0.4
+FILL_RATIO: Final = 0.3
 """The longest share of the time for building up debt; the first stall ends it sooner."""
 
 CHECK_RATIO: Final = 0.2

@@ -125,7 +125,6 @@ def resolved_tree(
         ),
         wal_enabled=wal_enabled,
         compression=bulk_compression(family),
-        direct_io_for_flush_and_compaction=bool(options.use_direct_io_for_flush_and_compaction),
     )
     if universal is None:
         return tree

@@ -82,6 +82,7 @@ def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
         elif database.stalls.reason == "not_open":
             value = 0.0  # a fact, not missing data: nobody is held back any more
         yield Observation(rule, name, device, value, f"RocksDB {doing} writes to {name}: {causes}")
+    yield _stall_ahead(database, device)
     error = database.background_error
     broken: float | None = None
     if isinstance(error, Known):
@@ -97,6 +98,24 @@ def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
     )
     yield Observation(
         "data_stale", name, device, float(stale), f"no current S_max or put rate for {name}"
+    )
+
+
+def _stall_ahead(database: DatabaseSnapshot, device: str) -> Observation:
+    """Seconds to the next stall; the forecast has persistence and hysteresis of its own."""
+    quantity = database.time_to_stall_seconds
+    seconds = value_of(quantity)
+    if isinstance(quantity, Missing) and quantity.reason == "not_open":
+        seconds = math.inf  # a fact, not missing data: nobody writes
+    outlook = database.stall_outlook
+    why = "" if outlook is None else f": {outlook.detail}"
+    when = "now" if not seconds else f"in about {seconds:.0f} s"
+    return Observation(
+        "stall_ahead",
+        database.name,
+        device,
+        seconds,
+        f"writes to {database.name} will stall {when}{why}",
     )
 
 

@@ -26,6 +26,7 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headroom_low_critical: RuleSettings = RuleSettings(0.05, 0.10, 120.0)
     s_max_dropped: RuleSettings = RuleSettings(0.70, 0.80, 300.0)
     device_bandwidth_declined: RuleSettings = RuleSettings(0.80, 0.90, 300.0)
+    stall_ahead: RuleSettings = RuleSettings(300.0, 600.0, 0.0)
     write_delayed: RuleSettings = RuleSettings(1.0, 0.0, 30.0)
     write_stopped: RuleSettings = RuleSettings(1.0, 0.0, 0.0)
     background_error: RuleSettings = RuleSettings(1.0, 0.0, 0.0)
@@ -38,6 +39,7 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "headroom_low_critical",
             "s_max_dropped",
             "device_bandwidth_declined",
+            "stall_ahead",
         }
     )
 
@@ -51,6 +53,7 @@ SEVERITY: Final = {
     "headroom_low_critical": "critical",
     "s_max_dropped": "warning",
     "device_bandwidth_declined": "warning",
+    "stall_ahead": "warning",
     "write_delayed": "warning",
     "write_stopped": "critical",
     "background_error": "critical",

@@ -208,6 +208,7 @@ def _measure(
         key_order=records.key_order,
         batch_puts=records.batch_puts,
         wal_enabled=records.wal_enabled,
+        wal_bytes_per_sync=number_of(asked, "wal_bytes_per_sync", 0),
         compaction_level0_files=trigger,
         slowdown_level0_files=number_of(
             asked, "level0_slowdown_writes_trigger", DEFAULT_SLOWDOWN_FILES

@@ -47,12 +47,17 @@ class Job:
 
 
 class JobPicker:
-    """Starts and finishes jobs on one tree."""
+    """Starts and finishes jobs on one tree.
+
+    ``whole_merges`` counts the compactions out of level 0 into the base level, with universal
+    compaction those into the last run: turns of the tree.
+    """
 
     def __init__(self, inputs: ModelInputs, tree: Tree) -> None:
         self._tree: Final = tree
         self._options: Final = inputs.options
         self._costs: Final = inputs.costs
+        self.whole_merges = 0
 
     def flush(self, memtables: int, user_bytes: float) -> Job:
         """One job takes all memtables that wait (MemTableList::PickMemtablesToFlush)."""
@@ -69,6 +74,11 @@ class JobPicker:
     def finish(self, job: Job) -> None:
         """Install the outputs and release the inputs."""
         tree = self._tree
+        self.whole_merges += not job.is_flush and (
+            job.runs[-1] is tree.level0[-1]
+            if tree.universal
+            else bool(job.runs and job.output_level)
+        )
         if job.is_flush:
             tree.level0.insert(0, Run(job.write_bytes))
         elif tree.universal or job.output_level == 0:

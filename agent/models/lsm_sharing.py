@@ -3,10 +3,10 @@
 A stream (a flush, a compaction, the writers) needs, per unit of progress, seconds of a core, bytes
 written and bytes read. One thread of it waits for each byte as long as all others do, so that the
 streams share a saturated device evenly (processor sharing) and none gets more than it can use:
-``pace = threads / max(core seconds, read bytes * wait, written bytes * wait)``: page cache,
-readahead and the burst allowance of throttled and cached devices let a thread compute while its
-writes are under way. The wait per byte is the smallest with which the device is not asked for more
-than it can give. Cores, reads and the rate limiter follow the same rule.
+``pace = threads / (core seconds + read bytes / read bandwidth + written bytes * wait)``. The wait
+per byte is the smallest with which the device is not asked for more than it can give, and none at
+all where it is asked for less: page cache, the device's own cache or a throttle's burst allowance
+take a write at once then. Cores, reads and the rate limiter follow the same rule.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,9 @@ from agent.models.lsm_jobs import Job
 
 _BISECTIONS: Final = 18
 """Halvings of the wait: a millionth of its range."""
+
+_NO_WAIT: Final = 1e-3
+"""Where the device could do more: a thousandth of the time that a byte alone takes."""
 
 _ROUNDS: Final = 12
 _ENOUGH: Final = 1.005
@@ -52,7 +55,7 @@ class Sharing:
         """
         slow_core = 1.0  # how much longer a core second takes on busy cores
         read_wait = 0.0 if self._read is None else 1.0 / self._read
-        limiter_wait = 0.0 if self._limiter is None else 1.0 / self._limiter
+        limiter_wait = 0.0 if self._limiter is None else 0.5 / self._limiter
         for _ in range(_ROUNDS):
             paces, puts = self._with_device_shared(
                 jobs,
@@ -97,7 +100,7 @@ class Sharing:
         streams = [
             (
                 job.threads,
-                max(job.cpu_seconds * slow_core, job.read_bytes * read_wait),
+                job.cpu_seconds * slow_core + job.read_bytes * read_wait,
                 job.write_bytes,
             )
             for job in jobs
@@ -110,19 +113,18 @@ class Sharing:
             written = 0.0
             job_wait = max(wait, limiter_wait)
             for threads, seconds, size in streams:
-                pace = threads / max(seconds, size * job_wait)
+                pace = threads / (seconds + size * job_wait)
                 paces.append(pace)
                 written += pace * size
             # The log is written through the page cache: it waits only where it must.
             puts = min(most_puts_per_second, 1.0 / max(put_seconds, put_bytes * wait))
             return paces, puts, written + puts * put_bytes
 
-        shortest = 1.0 / capacity
-        paces, puts, written = at(shortest)
+        low = _NO_WAIT / capacity
+        paces, puts, written = at(low)
         if written <= capacity:
             return paces, puts
-        low = shortest
-        high = shortest * (2.0 + sum(stream[0] for stream in streams))
+        high = (1.0 + sum(stream[0] for stream in streams)) / capacity
         for _ in range(_BISECTIONS):
             wait = (low + high) / 2.0
             paces, puts, written = at(wait)

@@ -32,8 +32,10 @@ DEFAULT_MOST_EVENTS: Final = 60_000
 """An event is the end of a job or of a memtable, some 20 us each."""
 
 MEMTABLES_PER_BLOCK: Final = 64
-"""The rate is compared between blocks of so many memtables: several turns of level 0 from its
-compaction trigger (4) to its slowdown trigger (20) and back."""
+MERGES_PER_BLOCK: Final = 3
+"""The rate is compared between blocks of at least so many memtables and so many merges into the
+base level, or the last one with universal compaction: turns of level 0 from its compaction trigger
+(4) to its slowdown trigger (20) and back. Small memtables are merged within level 0 first."""
 
 BLOCKS_COMPARED: Final = 4
 """Steady when the later half of so many blocks differs from the earlier by less than this:"""
@@ -131,6 +133,8 @@ class _Simulation:
         self._waiting_memtables = 0
         self._flushing_memtables = 0
         self._switched = 0
+        self._block_memtables = MEMTABLES_PER_BLOCK
+        self._block_merges = MERGES_PER_BLOCK
         self._jobs: list[Job] = []
         self._totals = _Totals()
 
@@ -142,7 +146,12 @@ class _Simulation:
             self._start_jobs()
             self._advance(seconds)
             events += 1
-            if self._switched >= MEMTABLES_PER_BLOCK * len(blocks):
+            if (
+                self._switched >= self._block_memtables
+                and self._picker.whole_merges >= self._block_merges
+            ):
+                self._block_memtables = self._switched + MEMTABLES_PER_BLOCK
+                self._block_merges = self._picker.whole_merges + MERGES_PER_BLOCK
                 blocks.append(self._totals.copy())
                 if _is_steady(blocks):
                     converged = True

@@ -92,16 +92,16 @@ def recommend(
 ) -> str | None:
     """The model to recommend; None when there is none.
 
-    The best measured score on this host wins. Before any score: the simulator when its inputs are
-    ``complete``, else the bottleneck model when its are, else the original's ``auto`` for the
-    phase, else whatever there is. ``present`` keeps its place while it is not clearly beaten.
+    The best measured score on this host wins. Before any score: the simulator, else the bottleneck
+    model, else the original's ``auto`` for the phase. A measured model with a fallback for an input
+    comes before ``auto`` too: its interval says how much that costs, which is a few tens of per
+    cent, while ``auto`` misses by factors. ``present`` keeps its place while not clearly beaten.
     """
     by_model = {estimate.model: estimate for estimate in estimates}
     scored = [e for e in estimates if e.labels > 0 and e.accuracy_ratio is not None]
     if not scored:
         auto = () if phase is None else (auto_model(phase),)
-        measured = tuple(model for model in ("simulator", "bottleneck") if model in complete)
-        order = (*measured, *auto, "bottleneck", "simulator", "v4.1", "v4")
+        order = ("simulator", "bottleneck", *auto, "v4.1", "v4")
         return next((model for model in order if model in by_model), None)
     # A model without a score that is complete competes with its documented error: it may have
     # been missing only when the labels came.

@@ -31,6 +31,7 @@ def load(
     guard: Callable[[], str | None] = lambda: None,
     seconds: float = 4.0,
     cap_bytes: int = 200 * MIB,
+    wal_bytes_per_sync: int = 0,
 ) -> tuple[Measured, list[Progress]]:
     shown: list[Progress] = []
     settings = LoadSettings(
@@ -41,6 +42,7 @@ def load(
         key_order="random",
         batch_puts=64,
         wal_enabled=True,
+        wal_bytes_per_sync=wal_bytes_per_sync,
         compaction_level0_files=2,
         slowdown_level0_files=4,
         device_devnum="0:0",
@@ -90,6 +92,18 @@ def test_phases_follow_each_other_and_the_child_is_gone(tmp_path: Path, known: s
     assert after.written.flush > 0
     assert after.written.writer > 200 * after.puts // 2
     assert children() == []
+
+
+def test_the_wal_reaches_the_device_when_the_options_say_so(tmp_path: Path, known: str) -> None:
+    """rocksdict's build ignores wal_bytes_per_sync; then all of it is deleted unwritten."""
+    options = scratch_options(None, known).text.replace(
+        "write_buffer_size=67108864", "write_buffer_size=2097152"
+    )
+    measured, _ = load(tmp_path, options, wal_bytes_per_sync=65536, cap_bytes=2000 * MIB)
+    after = measured.saturated_after
+    assert after is not None
+    assert after.written is not None
+    assert after.written.cancelled < 0.7 * after.written.writer
 
 
 def test_the_cap_is_never_passed(tmp_path: Path, known: str) -> None:

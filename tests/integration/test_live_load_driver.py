@@ -8,10 +8,13 @@ import pytest
 
 from tests.bench.truth.load_driver import Line, LoadDriver, build
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None or not Path("/usr/include/rocksdb/db.h").exists(),
-    reason="needs g++ and librocksdb-dev",
-)
+pytestmark = [
+    pytest.mark.slow,  # it is compiled first
+    pytest.mark.skipif(
+        shutil.which("g++") is None or not Path("/usr/include/rocksdb/db.h").exists(),
+        reason="needs g++ and librocksdb-dev",
+    ),
+]
 
 KEYS = 20_000
 

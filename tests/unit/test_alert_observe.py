@@ -1,6 +1,7 @@
 """The numbers that the alert rules watch, out of real snapshots."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from agent.alerts.rules import SEVERITY, AlertSettings, Observation
 from agent.device_state import DeviceState
 from agent.probe_state import ProbeState
 from agent.rates import MeanRate
-from agent.readings import Known, Missing
+from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot
 from probes.rocksdb.samples import BackgroundError, StallCondition
 from tests.unit.agent_samples import (
@@ -224,8 +225,8 @@ def test_a_target_that_has_not_answered_at_all_is_not_known_to_be_healthy() -> N
     assert found.value == 0.0
 
 
-def test_lower_is_worse_for_shares_only() -> None:
-    """Headroom, S_max and device bandwidth fall; conditions rise."""
+def test_lower_is_worse_for_shares_and_the_time_to_a_stall() -> None:
+    """Headroom, S_max, device bandwidth and time left fall; conditions rise."""
     falling = {
         observation.alert
         for observation in observations(
@@ -238,5 +239,22 @@ def test_lower_is_worse_for_shares_only() -> None:
         "headroom_low_critical",
         "s_max_dropped",
         "device_bandwidth_declined",
+        "stall_ahead",
     }
     assert isinstance(unknown_database().observed_puts_per_second, Missing)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [
+        (Known(90.0, "forecast", 0.0), 90.0),
+        (Known(math.inf, "forecast", 0.0), math.inf),
+        (Missing("not_yet_measured", "test"), None),
+        (Missing("not_open", "test"), math.inf),
+    ],
+)
+def test_the_time_to_a_stall_is_watched(quantity: Quantity, value: float | None) -> None:
+    """Unknown is unknown, but a closed database heads for no stall."""
+    database = dataclasses.replace(a_snapshot(), time_to_stall_seconds=quantity)
+    (found,) = [o for o in observations([database], [], []) if o.alert == "stall_ahead"]
+    assert found.value == value

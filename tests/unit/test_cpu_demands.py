@@ -42,9 +42,11 @@ def test_cpu_per_put_is_cpu_over_puts_of_the_same_time() -> None:
     assert found.foreground is not None
     assert found.flush is not None
     assert found.compaction is not None
-    assert pytest.approx(
-        (found.foreground.value, found.flush.value, found.compaction.value)
-    ) == (10e-6, 1e-6, 5e-6)
+    assert pytest.approx((found.foreground.value, found.flush.value, found.compaction.value)) == (
+        10e-6,
+        1e-6,
+        5e-6,
+    )
 
 
 def test_one_reading_says_nothing() -> None:

@@ -118,7 +118,7 @@ def test_a_limit_by_another_model_than_the_number_s_names_both() -> None:
     sentence = explanation(both).sentence
 
     assert "(6,120 of 3,008 puts/s by v4, 90 % sure between 301 and 30,077)" in sentence
-    assert "; bottleneck puts that limit at 19,469 puts/s; " in sentence
+    assert "; the bottleneck model puts that limit at 19,469 puts/s; " in sentence
 
 
 def test_a_calibration_that_does_nothing_is_no_factor() -> None:

@@ -13,6 +13,7 @@ from agent.forecast import (
     StallForecast,
     StallOutlook,
 )
+from agent.forecast_series import Flushes
 from agent.readings import Known, Missing, value_of
 from probes.rocksdb.samples import (
     ColumnFamilyOptions,
@@ -99,6 +100,7 @@ class Database:
     files: Callable[[float], int]
     s_max: Known[SMaxInterval] | Missing = field(default_factory=lambda: s_max_of(20_000.0))
     flush_seconds: float = 1.0
+    has_wal: bool = True
     options: OptionsSample = OPTIONS
     stopped: Callable[[float], bool] = lambda at: False
     stops: Callable[[float], int] = lambda at: 0
@@ -135,9 +137,13 @@ class Database:
             observation = ForecastObservation(
                 at=at,
                 wall_seconds=at,
-                wal=Known(WalSample(at, int(puts), 1, 0, None), "wal", at),
+                wal=Known(WalSample(at, int(puts), 1, 0, None), "wal", at)
+                if self.has_wal
+                else ABSENT,
                 manifest=Known(
-                    ManifestSample(at, "MANIFEST-000001", 0, None, (shape,), 0, 0, 0.0),
+                    ManifestSample(
+                        at, "MANIFEST-000001", flushed * PUTS_PER_FILE, None, (shape,), 0, 0, 0.0
+                    ),
                     "manifest",
                     at,
                 ),
@@ -313,7 +319,7 @@ def test_an_announcement_is_withdrawn_when_the_load_is_gone() -> None:
     assert times == [times[0] + TICK * number for number in range(len(times))]
 
 
-@pytest.mark.parametrize("lost", ["wal", "manifest", "options"])
+@pytest.mark.parametrize("lost", ["manifest", "options"])
 def test_what_is_missing_is_the_reason(lost: str) -> None:
     """Without one of its inputs the forecast is unknown, not infinite."""
     gone = Missing(lost, "the test leaves this reading out")
@@ -321,7 +327,7 @@ def test_what_is_missing_is_the_reason(lost: str) -> None:
     observation = ForecastObservation(
         at=0.0,
         wall_seconds=0.0,
-        wal=gone if lost == "wal" else Known(WalSample(0.0, 1, 1, 0, None), "wal", 0.0),
+        wal=Known(WalSample(0.0, 1, 1, 0, None), "wal", 0.0),
         manifest=gone if lost == "manifest" else Known(manifest, "manifest", 0.0),
         options=gone if lost == "options" else Known(OPTIONS, "options", 0.0),
         log=ABSENT,
@@ -330,6 +336,35 @@ def test_what_is_missing_is_the_reason(lost: str) -> None:
     )
     outlook = StallForecast().update(observation)
     assert (outlook.time_to_stall_seconds, outlook.stalled) == (gone, None)
+
+
+def test_without_a_wal_the_flushes_tell_the_put_rate() -> None:
+    """A ramp is announced all the same, and a steady load left alone."""
+    load = ramp(10_000.0, 26_000.0, 300.0, 300.0)
+    times = [at for at, _ in announced(Database(load, saw(9), has_wal=False).run(600.0))]
+    assert 400.0 <= times[0] <= 490.0
+    assert announced(Database(steady(17_000.0), saw(9), has_wal=False).run(1800.0)) == []
+
+
+def test_a_database_without_wal_that_flushes_no_more_is_unknown() -> None:
+    """Whether it is idle or fills its memtables cannot be told."""
+    database = Database(lambda at: 16_000.0 if at < 300.0 else 0.0, saw(9), has_wal=False)
+    quantity = database.run(600.0)[-1][1].time_to_stall_seconds
+    assert isinstance(quantity, Missing)
+    assert quantity.reason == "not_yet_measured"
+
+
+def test_a_column_family_fills_its_memtables_with_its_share_of_the_puts() -> None:
+    """Three flushes of one family and one of the other: four times 60,000 puts for each of it."""
+    flushes = Flushes()
+    events = tuple(
+        FlushEvent(float(number), number, family, PUTS_PER_FILE, 0, None, 0, 1.0)
+        for number, family in enumerate(["default", "default", "rare", "default"])
+    )
+    flushes.add(replace(EMPTY_LOG, recent_flushes=events))
+    assert flushes.puts_per_file("rare") == 4 * PUTS_PER_FILE
+    assert flushes.puts_per_file("default") == 4 * PUTS_PER_FILE / 3
+    assert flushes.puts_per_file("silent") is None
 
 
 def test_a_closed_database_has_no_forecast() -> None:

@@ -259,7 +259,6 @@ def test_direct_io_leaves_nothing_in_the_page_cache() -> None:
     inputs = inputs_of(findings, demands=demands_of(findings, reaching_share=reaching(0.75)))
     assert inputs.host.device_write_bytes_per_second == pytest.approx(100e6)
     assert "page_cache" not in missing(inputs)
-    assert inputs.options.direct_io_for_flush_and_compaction
 
 
 def test_synced_writes_cost_more_than_their_bytes() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from probes.clock import SystemClock
 from probes.errors import NoData, ProbeFailed
-from probes.process import RECHECKED_THREADS, ProcessProbe, parse_stat
+from probes.process import RECHECKED_THREADS, ProcessProbe, parse_run_count, parse_stat
 
 DATA = Path(__file__).parents[1] / "data" / "proc"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -252,3 +252,48 @@ def read_calls() -> int:
 def test_any_stat_is_parsed_or_refused(text: bytes) -> None:
     """No input raises."""
     parse_stat(text)
+
+
+def test_the_busiest_foreground_threads_are_told_with_their_runs(tmp_path: Path) -> None:
+    """Those that used CPU since the last look; RocksDB's own pools are not among them."""
+    threads = {77: ("db", 100), 78: ("writer", 500), 79: ("rocksdb:low", 900), 80: ("idle", 5)}
+    write_process(tmp_path, 2000, threads)
+    probe = ProcessProbe(77, FixedClock(), str(tmp_path))
+    assert probe.read().busiest_foreground_threads == ()
+    threads |= {77: ("db", 110), 78: ("writer", 700), 79: ("rocksdb:low", 1900)}
+    write_process(tmp_path, 3000, threads)
+    (tmp_path / "77" / "task" / "78" / "schedstat").write_text("7000000000 55 4321\n")
+    sample = probe.read()
+    assert sample.foreground_thread_count == 3
+    assert [(t.thread_id, t.run_count) for t in sample.busiest_foreground_threads] == [
+        (78, 4321),
+        (77, None),
+    ]
+    assert sample.busiest_foreground_threads[0].cpu_seconds == pytest.approx(700 * TICK)
+
+
+def test_busy_threads_among_very_many_are_read_at_every_call(tmp_path: Path) -> None:
+    """A writer among hundreds of connections is not looked at once in a while only."""
+    many = {77: ("db", 0)} | dict.fromkeys(range(100, 400), ("conn", 0))
+    write_process(tmp_path, 1000, many)
+    probe = ProcessProbe(77, FixedClock(), str(tmp_path))
+    probe.read()
+    for turn in range(1, 400 // RECHECKED_THREADS):
+        write_process(tmp_path, 1000 + turn, many | {250: ("conn", turn)})
+        if [t.thread_id for t in probe.read().busiest_foreground_threads] == [250]:
+            break
+    else:
+        pytest.fail("the busy thread was never found")
+    for later in range(turn + 1, turn + 6):
+        write_process(tmp_path, 1000 + later, many | {250: ("conn", later)})
+        (found,) = probe.read().busiest_foreground_threads
+        assert found.cpu_seconds == pytest.approx(later * TICK)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(b"1 2 3\n", 3), (b"", None), (b"1 2\n", None), (b"1 2 x\n", None), (b"1 2 -3", None)],
+)
+def test_a_run_count_is_the_third_field_of_schedstat(text: bytes, expected: int | None) -> None:
+    """A kernel without the counter writes nothing, or other fields."""
+    assert parse_run_count(text) == expected

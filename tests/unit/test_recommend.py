@@ -26,17 +26,18 @@ ALL = [estimate(model) for model in ("v4", "v4.1", "bottleneck", "simulator")]
 PUBLISHED = ALL[:2]
 
 
-def test_before_any_score_the_simulator_speaks_when_its_inputs_are_complete() -> None:
-    """Then the bottleneck model, then the original's auto."""
+def test_before_any_score_a_measured_model_speaks() -> None:
+    """Even with a fallback for an input; the original's auto only where none has an answer."""
     assert recommend(ALL, {"simulator", "bottleneck"}, "middle") == "simulator"
-    assert recommend(ALL, {"bottleneck"}, "middle") == "bottleneck"
-    assert recommend(ALL, {"v4", "v4.1"}, "middle") == "v4.1"
-    assert recommend(ALL, set(), "final") == "v4"
+    assert recommend(ALL, set(), "middle") == "simulator"
+    assert recommend(ALL[:3], set(), "middle") == "bottleneck"
+    assert recommend(PUBLISHED, {"v4", "v4.1"}, "middle") == "v4.1"
+    assert recommend(PUBLISHED, set(), "final") == "v4"
 
 
 def test_without_a_phase_an_incomplete_model_is_better_than_none() -> None:
     """V4's family needs a phase; without any estimate there is nothing."""
-    assert recommend(ALL[2:], set(), None) == "bottleneck"
+    assert recommend(ALL[2:3], set(), None) == "bottleneck"
     assert recommend([], set(), "middle") is None
 
 

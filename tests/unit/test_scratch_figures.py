@@ -174,7 +174,14 @@ def test_causes_that_cannot_be_told_are_left_out() -> None:
         ({"delayed_ratio": 0.0, "stopped_ratio": 0.0}, {"writer": 0.4}, {}, ("database", False)),
         ({"delayed_ratio": 0.0, "stopped_ratio": 0.0}, {"writer": None}, {}, ("unknown", True)),
         # All cores busy: the Python writer's share of them decides what that says.
-        ({}, {"host_busy_ratio": 0.99, "writer": 0.2}, {}, ("cpu", False)),
+        (
+            {},
+            {"host_busy_ratio": 0.99, "writer": 0.2, "compaction": 3.0},
+            {},
+            ("cpu", False),
+        ),
+        # Busy with other programs: they may not be there tomorrow.
+        ({}, {"host_busy_ratio": 0.99, "writer": 0.2}, {}, ("cpu", True)),
         ({}, {"host_busy_ratio": 0.99, "writer": 0.8}, {}, ("cpu", True)),
         ({}, {"host_busy_ratio": 0.3, "compaction": 3.6}, {}, ("cpu", False)),
         # A device at its limit explains the stalls, busy cores or not.

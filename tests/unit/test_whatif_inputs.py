@@ -175,6 +175,16 @@ def test_switching_compression_off_restores_the_raw_size_and_frees_cpu() -> None
     assert after.costs.compaction_cpu_seconds_per_byte < 8e-9
 
 
+def test_a_compressed_byte_costs_what_its_raw_bytes_cost() -> None:
+    """Merges count table bytes, codecs raw ones: 5 ns and zstd's share, for 1 / 0.42 raw bytes."""
+    raw = 5e-9 + cpu_per_raw_byte("zstd", 0, decompress=True)
+
+    assert costs(compression="zstd").compaction_cpu_seconds_per_byte == pytest.approx(raw / 0.42)
+    assert costs(compression="zstd").flush_cpu_seconds_per_byte == pytest.approx(
+        4e-9 + cpu_per_raw_byte("zstd", 0, decompress=False)
+    )
+
+
 def test_the_files_shrink_with_the_bytes_but_level_0_keeps_its_count() -> None:
     """A flush makes one file whatever its size."""
     after = changed(compression="zstd").inputs.shape
