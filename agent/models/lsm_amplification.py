@@ -9,6 +9,7 @@ alternative to ``lsm_simulator``.
 from typing import Final
 
 from agent.models.lsm import ModelInputs
+from agent.models.lsm_jobs import FEWEST_FILES_INTRA_LEVEL0
 from agent.models.lsm_simulator import MEMTABLE_ENTRY_OVERHEAD_BYTES
 from agent.models.lsm_tree import Tree
 
@@ -47,14 +48,20 @@ def _level_amplification(inputs: ModelInputs, tree: Tree) -> float:
     0's take turns in being the higher one, so a merge begins where they are equal.
 
     A part of the key space is passed on when it is fullest, once every ``turns``: of
-    ``peak = received * (1 + turns) / 2`` bytes, so one turn passes on 1 / turns of the key space
-    and meets that much of the next level. Deeper levels receive little at a time: half their
-    fan-out.
+    ``peak = passed * (1 + turns) / 2`` bytes, so one turn passes on 1 / turns of the key space
+    and meets that much of the next level; and no part holds more than one version of its keys.
+    Deeper levels receive little at a time: half their fan-out.
+
+    With a second slot, files that arrive during a merge are merged among themselves, four to one,
+    at the price of writing them once more.
     """
     options, costs = inputs.options, inputs.costs
     if tree.overlap_ratio <= 0.0:
         return 0.0
     file_bytes = costs.flush_user_bytes * costs.flush_output_ratio
+    intra_level0 = options.max_background_compactions > 1
+    if intra_level0:
+        file_bytes *= FEWEST_FILES_INTRA_LEVEL0
     sizes, base, last = tree.level_bytes, tree.base_level, tree.last_level
     slowdown = max(
         options.level0_slowdown_writes_trigger, options.level0_file_num_compaction_trigger
@@ -74,12 +81,13 @@ def _level_amplification(inputs: ModelInputs, tree: Tree) -> float:
             met = resting * tree.overlap_ratio
             into_base = tree.merged(received, met)
             peak = tree.merged(received, resting)
-            turns = max(1.0, 2.0 * peak / max(received, 1.0) - 1.0)
-            below = _merged_share(tree, received, sizes[base + 1], 1.0 / turns)
+            passed = max(1.0, peak - resting)
+            part = max(passed / (2.0 * peak - passed), passed / tree.key_space_bytes)
+            below = _merged_share(tree, passed, sizes[base + 1], min(1.0, part))
             for level in range(base + 1, last):
-                share = received / (2.0 * max(sizes[level], tree.target_bytes[level]))
-                below += _merged_share(tree, received, sizes[level + 1], min(1.0, share))
-        total = (into_base + below) / loaded
+                part = passed / (2.0 * max(sizes[level], tree.target_bytes[level]))
+                below += _merged_share(tree, passed, sizes[level + 1], min(1.0, part))
+        total = (into_base + below) / loaded + intra_level0
         merge_share = into_base / (into_base + below + loaded)
         files = (files + max(1.0, slowdown / (1.0 + merge_share))) / 2.0
     return total

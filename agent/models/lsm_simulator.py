@@ -28,8 +28,8 @@ SHORTEST_PUT_SECONDS: Final = 1e-6
 """Where the write path's own time is not measured: no RocksDB takes more than about a million
 single puts per second through one write queue."""
 
-DEFAULT_MOST_EVENTS: Final = 60_000
-"""An event is the end of a job or of a memtable, some 20 us each."""
+DEFAULT_MOST_EVENTS: Final = 16_000
+"""An event is the end of a job or of a memtable, 20 to 100 us each: within about a second."""
 
 MEMTABLES_PER_BLOCK: Final = 64
 MERGES_PER_BLOCK: Final = 3

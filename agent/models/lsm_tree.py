@@ -206,18 +206,17 @@ def pending_compaction_bytes(
 def key_space_bytes(inputs: ModelInputs, level_bytes: list[float], last_level: int) -> float:
     """Table bytes of one version of every key; infinite where each put brings a new key.
 
-    As measured, where it is. Else from the last level: a merge into the last level gives ``lower + upper * new``, ``new`` being the share of the upper
-    bytes whose keys the last level does not have yet, so the measured ratio of output to input and
-    the fan-out of that merge give ``new``; and keys drawn from all over the key space are new with
-    the probability 1 - last level / key space. The fan-out is taken from the shape observed: half
-    the ratio of the two lowest levels (see above), or of the last run to what
-    max_size_amplification_percent lets gather above it.
+    As measured, where it is. Else from the last level: a merge into it gives ``lower + upper *
+    new``, ``new`` being the share of the upper bytes whose keys the last level does not have yet,
+    so the measured ratio of output to input and the fan-out of that merge give ``new``; and keys
+    drawn from all over the key space are new with the probability 1 - last level / key space. The
+    fan-out is taken from the shape observed: half the ratio of the two lowest levels (see above),
+    or of the last run to what max_size_amplification_percent lets gather above it.
     """
-    if inputs.costs.key_space_bytes is not None:
-        return max(inputs.costs.key_space_bytes, *level_bytes)
     measured = inputs.costs.key_space_bytes
     if measured is not None and measured > 0.0:
-        # Every version in the largest level is of a different key.
+        # Every version in the largest level is of a different key. Measured on skewed keys it may
+        # be less; then this errs towards more bytes written.
         return max(measured, *level_bytes)
     ratio = inputs.costs.merge_into_last_output_ratio
     last = max(level_bytes)

@@ -13,6 +13,7 @@ import random
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.capacity_plan import SMaxInterval
 from agent.forecast import ForecastObservation, StallForecast
@@ -29,7 +30,7 @@ from probes.rocksdb.samples import (
     StallCondition,
     WalSample,
 )
-from tests.unit.test_forecast import EMPTY_LOG, FAMILY, OPTIONS, replace
+from tests.unit.test_forecast import EMPTY_LOG, FAMILY, OPTIONS
 
 MIB = 1048576.0
 TICK_SECONDS = 10
@@ -111,7 +112,7 @@ class Observed(_Simulation):
 
 
 def scored(inputs: ModelInputs, rate: Rate, seconds: int, s_max: float) -> ScoreSummary:
-    noise = random.Random(1)
+    noise = random.Random(1)  # noqa: S311 - noise, not a secret
     simulation = Observed(inputs, max(1.0, rate(0.0)))
     forecast, score = StallForecast(), ForecastScore()
     for at in range(1, seconds + 1):
@@ -184,7 +185,7 @@ def ramp(sustained: float, end: float, seconds: float) -> Rate:
 
 
 def day(sustained: float) -> Rate:
-    source = random.Random(7)
+    source = random.Random(7)  # noqa: S311 - noise, not a secret
     bursts = [(source.uniform(0, 86400), source.uniform(20, 60)) for _ in range(24)]
 
     def rate(at: float) -> float:

@@ -39,20 +39,24 @@ class Lanes:
         """Return when all have run; what is raised in this thread ends all of them first."""
         for scenario in scenarios:
             self._waiting.put(scenario)
-        others = [threading.Thread(target=self._lane) for _ in range(lanes - 1)]
-        for thread in others:
-            thread.start()
+        others = [threading.Event() for _ in range(lanes - 1)]
+        for ended in others:
+            threading.Thread(target=self._lane_until_end, args=(ended,)).start()
         try:
             self._lane()
-            for thread in others:
-                thread.join()
+            _wait_for(others)
         except BaseException:
             self._interrupted = True
             for run in tuple(self._running):
                 run.abort()
-            for thread in others:
-                thread.join()
+            _wait_for(others)
             raise
+
+    def _lane_until_end(self, ended: threading.Event) -> None:
+        try:
+            self._lane()
+        finally:
+            ended.set()
 
     def _lane(self) -> None:
         while not self._interrupted:
@@ -85,3 +89,11 @@ class Lanes:
             )
         finally:
             self._running.discard(run)
+
+
+def _wait_for(events: Iterable[threading.Event]) -> None:
+    """Not ``Thread.join``: interrupted by a signal, Python 3.11's takes a thread that runs for
+    ended, and the next join returns at once."""
+    for event in events:
+        while not event.wait(1.0):
+            pass

@@ -64,15 +64,14 @@ class Scenario:
 
     @property
     def image_bytes(self) -> int:
-        """Size of the device: the data, its copies in compaction, the WAL, fio's scratch file."""
+        """Size of the device: the data, its copies in compaction, L0, the WAL, fio's file."""
         data = self.keys * (KEY_BYTES + self.value_bytes)
         if self.pattern == "sequential":
             # It grows: half of what is written are tables, half is the WAL.
             data += int(self.device_mb_per_second * 1e6 / 2 * LOADED_SECONDS)
-        if self.pattern == "sequential":
-            return data + 3 * GIB
-        copies = 4 if self.style == "universal" else 2
-        return copies * data + 3 * GIB
+        # At saturation L0 and a compaction's output stand beside the data.
+        copies = 1 if self.pattern == "sequential" else 4
+        return copies * data + 5 * GIB
 
     def rocksdb_options(self) -> str:
         """The options that differ from RocksDB's defaults, in the form of GetOptionsFromString."""
