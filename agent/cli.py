@@ -75,9 +75,9 @@ def run(
     from agent.commands.run import effective_config, record_to
     from agent.config import ConfigError
     from agent.http import ListenError
+    from agent.learning.memory_file import StateDirectoryError
     from agent.main import run_daemon
-    from agent.memory_file import StateDirectoryError
-    from agent.recorder import RecordError
+    from agent.recording.recorder import RecordError
 
     try:
         config = effective_config(config_path, databases, listen_address, scratch, state)
@@ -344,7 +344,7 @@ def whatif(
     All MB are MiB (1048576 bytes).
     """
     from agent.commands.whatif import show_what_if
-    from agent.whatif_models import rate_models
+    from agent.whatif.models import rate_models
 
     raise SystemExit(
         show_what_if(url, database, inputs_file, options, rate_models(), as_json=as_json)

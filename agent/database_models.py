@@ -1,26 +1,26 @@
 """Every model's answer about one database, what it learned from them, and the next stall. Pure.
 
 ``DatabaseModels``, one per incarnation of a database, turns what was read and derived in a tick
-(`Evidence`) into a `ModelsView`. What outlives an incarnation is in ``agent.learning``.
+(`Evidence`) into a `ModelsView`. What outlives an incarnation is in ``agent.learning.learning``.
 """
 
 from dataclasses import dataclass
 
-from agent.capacity_plan import SMaxInterval
-from agent.episode_inputs import EpisodeObservation, disturbances, options_key
 from agent.findings import DatabaseFindings
-from agent.forecast import ForecastObservation, StallForecast, StallOutlook
-from agent.forecast_score import ForecastScore, ScoreSummary
-from agent.learning import (
+from agent.forecast.capacity_plan import SMaxInterval
+from agent.forecast.forecast import ForecastObservation, StallForecast, StallOutlook
+from agent.forecast.score import ForecastScore, ScoreSummary
+from agent.inputs.model_inputs import CpuShare
+from agent.learning.learning import (
     DatabaseKey,
     LearnedView,
     Learning,
     raw_estimate,
     raw_prediction,
 )
+from agent.learning.memory import DeviceIdentity
+from agent.learning.observation import EpisodeObservation, disturbances, options_key
 from agent.measured import MeasuredModels, MeasuredView
-from agent.memory import DeviceIdentity
-from agent.model_inputs import CpuShare
 from agent.models import v4, v41
 from agent.models.estimate import CalibratedEstimate, Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate

@@ -9,8 +9,8 @@ from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
 from agent.cpu_use import HostCpu, ProcessCpuUse, cpu_seconds
 from agent.database_models import BYTES_PER_GB, DatabaseModels, Evidence
 from agent.findings import DatabaseFindings, PathFindings
-from agent.learning import Learning
-from agent.model_inputs import CpuShare
+from agent.inputs.model_inputs import CpuShare
+from agent.learning.learning import Learning
 from agent.models.estimate import CalibratedEstimate
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.prediction import MIB

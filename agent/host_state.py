@@ -7,7 +7,7 @@ from agent.cpu_use import CpuUse, HostCpu
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.findings import DatabaseFindings, Findings
-from agent.learning import Learning
+from agent.learning.learning import Learning
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot

@@ -16,9 +16,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.api import status_document
-from agent.explain import explain_document
-from agent.explanation import UnknownDatabase
-from agent.explanation import encode as encode_explanation
+from agent.explain.explain import explain_document
+from agent.explain.explanation import UnknownDatabase
+from agent.explain.explanation import encode as encode_explanation
 from agent.loop import Published
 from agent.metrics import is_stalled, registry_for
 from probes.clock import Clock

@@ -7,7 +7,7 @@ import structlog
 
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
-from agent.recorder import Recorder
+from agent.recording.recorder import Recorder
 from agent.simulator import Simulator
 from agent.snapshot import Snapshot
 from probes.clock import Clock

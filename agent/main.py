@@ -13,14 +13,14 @@ from agent.config import Config, config_hash, split_listen_address
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
-from agent.learning import Learning
+from agent.learning.learning import Learning
+from agent.learning.memory import LearnedState
+from agent.learning.memory_file import MemoryFile, choose_state_directory
+from agent.learning.memory_saver import MemorySaver
 from agent.logs import logger_for
 from agent.loop import Logger, Loop, Published
-from agent.memory import LearnedState
-from agent.memory_file import MemoryFile, choose_state_directory
-from agent.memory_saver import MemorySaver
-from agent.recorder import Recorder, host_facts
-from agent.recording import RecordingHeader
+from agent.recording.recorder import Recorder, host_facts
+from agent.recording.recording import RecordingHeader
 from agent.schedule import STALE_AFTER_CADENCES
 from agent.simulator import ChildProcessSimulator
 from agent.watch_tools import WatchTools

@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from agent.demands import DemandEstimator
+from agent.demands.demands import DemandEstimator
 from agent.findings import DatabaseFindings
-from agent.model_inputs import CpuShare, model_inputs
+from agent.inputs.model_inputs import CpuShare, model_inputs
 from agent.models.bottleneck import bottleneck_estimate
 from agent.models.estimate import Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate

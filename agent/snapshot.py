@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
-from agent.forecast import StallOutlook
-from agent.forecast_score import ScoreSummary
+from agent.forecast.forecast import StallOutlook
+from agent.forecast.score import ScoreSummary
 from agent.models.estimate import CalibratedEstimate, Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.prediction import Prediction

@@ -15,12 +15,28 @@ import click
 import msgspec
 
 from agent import __version__
-from agent.calibration_file import save_result, state_directory
-from agent.calibration_guard import StallGuard
-from agent.calibration_outcome import RunContext, outcome
-from agent.calibration_result import CalibrationResult
-from agent.calibration_subject import Subject, read_subject
-from agent.calibration_text import result_lines, size_text
+from agent.calibrate.guard import StallGuard
+from agent.calibrate.load import LoadSettings, ScratchLoad
+from agent.calibrate.options import ScratchOptions, differences, parse, scratch_options
+from agent.calibrate.outcome import RunContext, outcome
+from agent.calibrate.plan import (
+    WriteCap,
+    must_stay_free_bytes,
+    schedule,
+)
+from agent.calibrate.result import CalibrationResult
+from agent.calibrate.result_file import save_result, state_directory
+from agent.calibrate.scratch_directory import (
+    UnusableDirectory,
+    check_directory,
+    hold,
+    make_scratch_directory,
+    remove_leftovers,
+    remove_scratch_directory,
+)
+from agent.calibrate.subject import Subject, read_subject
+from agent.calibrate.text import result_lines, size_text
+from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
 from agent.commands.calibrate_checks import (
     DEFAULT_COMPACTION_FILES,
     DEFAULT_SLOWDOWN_FILES,
@@ -39,22 +55,6 @@ from agent.commands.calibrate_checks import (
     refuse_small_cap,
 )
 from agent.commands.calibrate_progress import progress_display
-from agent.scratch_directory import (
-    UnusableDirectory,
-    check_directory,
-    hold,
-    make_scratch_directory,
-    remove_leftovers,
-    remove_scratch_directory,
-)
-from agent.scratch_load import LoadSettings, ScratchLoad
-from agent.scratch_options import ScratchOptions, differences, parse, scratch_options
-from agent.scratch_plan import (
-    WriteCap,
-    must_stay_free_bytes,
-    schedule,
-)
-from agent.scratch_process import LoadFailed, library_options, newest_options
 from probes.clock import Clock, SystemClock
 from probes.errors import ProbeError
 from probes.rocksdb.discover import discover_databases

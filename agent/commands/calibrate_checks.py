@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import click
 import psutil
 
-from agent.calibration_guard import StallGuard
-from agent.calibration_text import announcement, size_text
-from agent.scratch_options import OptionsText
-from agent.scratch_plan import (
+from agent.calibrate.guard import StallGuard
+from agent.calibrate.options import OptionsText
+from agent.calibrate.plan import (
     KeyOrder,
     WriteCap,
     default_cap_bytes,
@@ -18,6 +17,7 @@ from agent.scratch_plan import (
     wear_budget_bytes,
     write_cap,
 )
+from agent.calibrate.text import announcement, size_text
 from probes.blockdev import BlockDeviceProbe
 from probes.cgroup import CgroupLimitsProbe
 from probes.clock import Clock

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import click
 
-from agent.scratch_load import Progress
-from agent.scratch_plan import MIB
+from agent.calibrate.load import Progress
+from agent.calibrate.plan import MIB
 
 LINE_SECONDS = 10.0
 """Between two lines where there is no terminal; a change of phase is told at once."""

@@ -6,7 +6,7 @@ import sys
 import click
 
 from agent.client import NoDaemon, UnknownDatabaseName, fetch_explanation
-from agent.explain_text import explanation_lines, plain
+from agent.explain.text import explanation_lines, plain
 
 
 def show_explanation(url: str, database: str | None, *, as_json: bool) -> int:

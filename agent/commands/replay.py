@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from agent.api import status_document
-from agent.learning import Learning
+from agent.learning.learning import Learning
 from agent.main import host_state_for
-from agent.recording import Recording, RecordingError, open_recording
-from agent.replay import replay
-from agent.replay_table import Row, models_of, row_of, table_lines
+from agent.recording.recording import Recording, RecordingError, open_recording
+from agent.recording.replay import replay
+from agent.recording.table import Row, models_of, row_of, table_lines
 from agent.simulator import InlineSimulator
 from agent.snapshot import Snapshot
 

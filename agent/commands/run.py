@@ -6,7 +6,7 @@ import msgspec
 
 from agent.config import Config, ConfigError, DatabaseSettings, check, load_config
 from agent.main import RecordTo
-from agent.recorder import MEBIBYTE
+from agent.recording.recorder import MEBIBYTE
 
 
 def effective_config(

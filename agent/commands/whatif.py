@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from agent.client import NoDaemon, UnknownDatabaseName, fetch_explanation
-from agent.explanation import ExplainDocument, Explanation, decode
-from agent.whatif import NoAnswer, RateModel, WhatIf, what_if
-from agent.whatif_change import Change, ChangeError
-from agent.whatif_load import parse_load
-from agent.whatif_text import plain, what_if_lines
+from agent.explain.explanation import ExplainDocument, Explanation, decode
+from agent.whatif.change import Change, ChangeError
+from agent.whatif.load import parse_load
+from agent.whatif.text import plain, what_if_lines
+from agent.whatif.whatif import NoAnswer, RateModel, WhatIf, what_if
 
 MIB = 1048576.0
 MAX_INPUT_BYTES = 64 * 1024 * 1024

@@ -7,7 +7,8 @@ Queueing Network Models, ACM Computing Surveys 10, 1978).
 
 Interface: ``bottleneck_estimate(inputs, demands)``. Bytes per put are those at saturation, where
 level 0 is merged in larger batches than at low load (``saturated_bytes_per_put``). CPU of the
-application's threads is taken less what waking them costs at low load (``agent.foreground_cost``).
+application's threads is taken less what waking them costs at low load
+(``agent.inputs.foreground_cost``).
 """
 
 import math
@@ -17,12 +18,12 @@ from typing import Final
 
 import msgspec
 
-from agent.demands import Demands, Measured
+from agent.demands.demands import Demands, Measured
+from agent.inputs.tree_options import NEVER
 from agent.models.estimate import Estimate, ResourceUse
 from agent.models.lsm import ModelInputs
 from agent.models.lsm_amplification import saturated_written_bytes_per_put
 from agent.readings import Missing
-from agent.tree_options import NEVER
 from agent.workload import MEMTABLE_OVERHEAD_BYTES
 
 MODEL: Final = "bottleneck"

@@ -10,7 +10,6 @@ import msgspec
 
 from agent.models.estimate import MissingInput
 
-
 ALL_KEYS_NEW_BYTES: Final = 1e18
 """A key space larger than any disk: every put brings a key of its own (JSON has no infinity)."""
 

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from agent.capacity_plan import SMaxInterval
-from agent.forecast import ForecastObservation, StallForecast
-from agent.forecast_score import ForecastScore, ScoreSummary
+from agent.forecast.capacity_plan import SMaxInterval
+from agent.forecast.forecast import ForecastObservation, StallForecast
+from agent.forecast.score import ForecastScore, ScoreSummary
 from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions, TreeShape
 from agent.models.lsm_jobs import Job
 from agent.models.lsm_simulator import _Simulation, simulate

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.scratch_figures import Measured
-from agent.scratch_load import LoadSettings, Progress, ScratchLoad
-from agent.scratch_options import parse, scratch_options
-from agent.scratch_plan import schedule
-from agent.scratch_process import LoadFailed, library_options, newest_options
+from agent.calibrate.figures import Measured
+from agent.calibrate.load import LoadSettings, Progress, ScratchLoad
+from agent.calibrate.options import parse, scratch_options
+from agent.calibrate.plan import schedule
+from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
 from probes.clock import SystemClock
 
 DATA = Path(__file__).parents[1] / "data/rocksdb"
@@ -138,8 +138,8 @@ def test_a_killed_parent_takes_the_child_with_it(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path;"
         "from tests.integration import test_live_calibrate as t;"
-        "from agent.scratch_process import library_options; d = Path(sys.argv[1]);"
-        "from agent.scratch_options import scratch_options;"
+        "from agent.calibrate.writer_process import library_options; d = Path(sys.argv[1]);"
+        "from agent.calibrate.options import scratch_options;"
         "t.load(d, scratch_options(None, library_options(str(d))).text, seconds=60.0)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as parent:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from agent.cpu_use import HostCpu
 from agent.database_state import DatabaseState
 from agent.findings import DatabaseFindings, DeviceFindings, Findings, PathFindings
-from agent.learning import Learning
-from agent.memory import LearnedState
+from agent.learning.learning import Learning
+from agent.learning.memory import LearnedState
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
 from probes.diskstats import DiskRates

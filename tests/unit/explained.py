@@ -11,9 +11,9 @@ import math
 import sys
 
 from agent.bandwidth import Capacity
-from agent.explain import explain
-from agent.explain_text import plain
-from agent.forecast import StallOutlook
+from agent.explain.explain import explain
+from agent.explain.text import plain
+from agent.forecast.forecast import StallOutlook
 from agent.models import v4, v41
 from agent.models.estimate import CalibratedEstimate, Estimate, MissingInput, ResourceUse
 from agent.models.lsm import (

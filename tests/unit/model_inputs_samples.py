@@ -1,5 +1,8 @@
 """Inputs of the LSM simulator as a database on a 100 MB/s device would give them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions, TreeShape
@@ -9,9 +12,9 @@ MIB = 1048576.0
 
 def model_inputs(
     *,
-    options: dict[str, object] | None = None,
-    costs: dict[str, object] | None = None,
-    host: dict[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
+    costs: Mapping[str, object] | None = None,
+    host: Mapping[str, object] | None = None,
     shape: TreeShape | None = None,
 ) -> ModelInputs:
     """1016-byte records overwritten at random in 2 GB of tables; RocksDB's defaults."""
@@ -40,8 +43,12 @@ def model_inputs(
     )
     return msgspec.structs.replace(
         base,
-        options=msgspec.structs.replace(base.options, **(options or {})),
-        costs=msgspec.structs.replace(base.costs, **(costs or {})),
-        host=msgspec.structs.replace(base.host, **(host or {})),
+        options=msgspec.structs.replace(base.options, **_plain(options)),
+        costs=msgspec.structs.replace(base.costs, **_plain(costs)),
+        host=msgspec.structs.replace(base.host, **_plain(host)),
         shape=shape or base.shape,
     )
+
+
+def _plain(changes: Mapping[str, object] | None) -> dict[str, Any]:
+    return dict(changes or {})

@@ -7,7 +7,7 @@ from functools import cache
 
 from agent.config import Config
 from agent.findings import Findings
-from agent.recording import HostFacts, Recording, RecordingHeader, TickEncoder
+from agent.recording.recording import HostFacts, Recording, RecordingHeader, TickEncoder
 from probes.rocksdb.log_state import LogState
 from tests.unit.agent_samples import (
     MIB,

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.compaction_work import LevelMerge
-from agent.demands import DemandEstimator, Demands, Measured
+from agent.demands.compaction_work import LevelMerge
+from agent.demands.demands import DemandEstimator, Demands, Measured
+from agent.inputs.tree_options import NEVER
 from agent.models.bottleneck import (
     ETA,
     bottleneck_estimate,
@@ -19,7 +20,6 @@ from agent.models.bottleneck import (
 from agent.models.estimate import RESOURCES, Estimate
 from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions, TreeShape
 from agent.readings import Missing
-from agent.tree_options import NEVER
 from tests.unit.agent_samples import a_flush, a_log, database_findings, known
 
 MIB = 1048576.0

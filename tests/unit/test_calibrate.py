@@ -11,11 +11,11 @@ import click
 import pytest
 
 from agent import cli
-from agent.calibration_guard import StallGuard
+from agent.calibrate.guard import StallGuard
+from agent.calibrate.load import Progress
 from agent.commands import calibrate as command
 from agent.commands import calibrate_checks as checks
 from agent.commands.calibrate_progress import progress_line
-from agent.scratch_load import Progress
 from probes.errors import NoData
 from probes.rocksdb.discover import DiscoveryResult
 from probes.rocksdb.samples import DiscoveredDatabase

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from agent.calibration import Calibration
-from agent.conformal import clopper_pearson
-from agent.correction import PRIOR_LOG_HALF_WIDTH
-from agent.episodes import Episode
-from agent.labels import RawEstimate
+from agent.learning.calibration import Calibration
+from agent.learning.conformal import clopper_pearson
+from agent.learning.correction import PRIOR_LOG_HALF_WIDTH
+from agent.learning.episodes import Episode
+from agent.learning.labels import RawEstimate
 from agent.models.estimate import CalibratedEstimate
 
 WALL = 1.7e9

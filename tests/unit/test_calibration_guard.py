@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.calibration_guard import StallGuard
+from agent.calibrate.guard import StallGuard
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
 from probes.errors import ProbeError

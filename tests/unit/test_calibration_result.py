@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.calibration_file import file_name, load_results, save_result, state_directory
-from agent.calibration_outcome import RunContext, outcome
-from agent.calibration_result import CalibrationResult, OptionChange, Records, decode, encode
-from agent.calibration_text import announcement, result_lines
-from agent.scratch_figures import Measured, Written
-from agent.scratch_options import parse
+from agent.calibrate.figures import Measured, Written
+from agent.calibrate.options import parse
+from agent.calibrate.outcome import RunContext, outcome
+from agent.calibrate.result import CalibrationResult, OptionChange, Records, decode, encode
+from agent.calibrate.result_file import file_name, load_results, save_result, state_directory
+from agent.calibrate.text import announcement, result_lines
 from tests.unit.agent_samples import a_device
 from tests.unit.test_scratch_figures import points, reading, stalled
 

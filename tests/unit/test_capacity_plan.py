@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.capacity_plan import SMaxInterval, plan, stall_room, write_fit
+from agent.forecast.capacity_plan import SMaxInterval, plan, stall_room, write_fit
 from agent.models.estimate import MissingInput
 from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions, TreeShape
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from agent.compaction_debt import DebtTrend, owed_bytes
+from agent.demands.compaction_debt import DebtTrend, owed_bytes
 from agent.models.lsm import TreeOptions
 from agent.readings import Known, Missing
 from probes.rocksdb.samples import LevelShape

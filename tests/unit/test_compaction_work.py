@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.compaction_work import (
+from agent.demands.compaction_work import (
     MIN_CYCLES,
     LevelMerge,
     compaction_work,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.conformal import (
+from agent.learning.conformal import (
     Evidence,
     clopper_pearson,
     conformal_quantile,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.cpu_demands import CpuDemands, CpuWork
+from agent.demands.cpu_work import CpuDemands, CpuWork
 from agent.readings import Known
 from probes.samples import ProcessSample, ThreadCpuSample
 from tests.unit.agent_samples import a_process

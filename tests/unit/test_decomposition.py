@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import decomposition
-from agent.explanation import Factor
+from agent.explain import decomposition
+from agent.explain.explanation import Factor
 from agent.models import v4, v41
 from agent.models.estimate import Estimate, ResourceUse
 from agent.models.phase_votes import FINAL, INITIAL, MIDDLE, PHASES

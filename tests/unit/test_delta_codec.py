@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.delta_codec import Codec, Malformed
 from agent.readings import Known, Missing
+from agent.recording.codec import Codec, Malformed
 from tests.unit.arbitrary import values_of
 
 NOT_RECORDED = Missing("not_recorded", "made before this was read")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.demands import DemandEstimator, Demands, Measured
+from agent.demands.demands import DemandEstimator, Demands, Measured
 from agent.findings import DatabaseFindings
 from agent.readings import Known, Missing
 from probes.rocksdb.samples import ColumnFamilyShape, LevelInput, LevelShape

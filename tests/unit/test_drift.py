@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from agent.drift import PageHinkley
+from agent.learning.drift import PageHinkley
 
 
 def first_alarm(scores: list[float]) -> int | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.debt_trend import debt_share
-from agent.episode_inputs import EpisodeObservation, disturbances, options_key
-from agent.episodes import Episode, EpisodeDetector
+from agent.learning.debt_trend import debt_share
+from agent.learning.episodes import Episode, EpisodeDetector
+from agent.learning.observation import EpisodeObservation, disturbances, options_key
 from probes.rocksdb.samples import (
     ColumnFamilyOptions,
     CompactionEvent,

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.explain import NOT_HEADING, explain, explain_document
-from agent.explain_sentence import LIMIT_WORDS, REMEDIES
-from agent.explain_text import WIDTH, explanation_lines, plain
-from agent.explanation import ExplainDocument, Explanation, UnknownDatabase, decode, encode
+from agent.explain.explain import NOT_HEADING, explain, explain_document
+from agent.explain.explanation import ExplainDocument, Explanation, UnknownDatabase, decode, encode
+from agent.explain.sentence import LIMIT_WORDS, REMEDIES
+from agent.explain.text import WIDTH, explanation_lines, plain
 from agent.models.estimate import RESOURCES, MissingInput
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot

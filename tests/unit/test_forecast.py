@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agent.capacity_plan import SMaxInterval
-from agent.forecast import (
+from agent.forecast.capacity_plan import SMaxInterval
+from agent.forecast.forecast import (
     HOLD_SECONDS,
     ForecastObservation,
     StallForecast,
     StallOutlook,
 )
-from agent.forecast_series import Flushes
+from agent.forecast.series import Flushes
 from agent.readings import Known, Missing, value_of
 from probes.rocksdb.samples import (
     ColumnFamilyOptions,

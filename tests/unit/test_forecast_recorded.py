@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent.capacity_plan import SMaxInterval
-from agent.forecast import ForecastObservation, StallForecast, StallOutlook
-from agent.forecast_score import ForecastScore, ScoreSummary
+from agent.forecast.capacity_plan import SMaxInterval
+from agent.forecast.forecast import ForecastObservation, StallForecast, StallOutlook
+from agent.forecast.score import ForecastScore, ScoreSummary
 from agent.readings import Known, Missing
 from probes.rocksdb.samples import (
     ColumnFamilyOptions,

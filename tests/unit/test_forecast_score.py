@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast_score import ForecastScore, ScoreSummary
+from agent.forecast.score import ForecastScore, ScoreSummary
 from agent.readings import Known, Missing, Quantity
 
 NEVER = Known(math.inf, "forecast", 0.0)

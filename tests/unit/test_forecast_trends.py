@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast_trends import FittedRate, PeakTrend, RateTrend, SawtoothTrend
+from agent.forecast.trends import FittedRate, PeakTrend, RateTrend, SawtoothTrend
 
 TICK = 10.0
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.demands import DemandEstimator, Demands, Measured
-from agent.foreground_cost import (
+from agent.demands.demands import DemandEstimator, Demands, Measured
+from agent.inputs.foreground_cost import (
     PRIOR_SECONDS,
     PRIOR_SECONDS_PER_BYTE,
     foreground_cost,

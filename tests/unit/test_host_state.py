@@ -7,8 +7,8 @@ import pytest
 from agent.alerts.rules import AlertSettings
 from agent.findings import DatabaseFindings, DeviceFindings, Findings
 from agent.host_state import HostState
-from agent.learning import Learning
-from agent.memory import LearnedState
+from agent.learning.learning import Learning
+from agent.learning.memory import LearnedState
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, Snapshot
 from probes.samples import CgroupLimitsSample, PressureSample

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.episode_inputs import EpisodeObservation
-from agent.labels import RawEstimate
-from agent.learning import DatabaseKey, LearnedView, Learning, raw_estimate, raw_prediction
-from agent.memory import DeviceIdentity, LearnedState, decode, encode
+from agent.learning.labels import RawEstimate
+from agent.learning.learning import DatabaseKey, LearnedView, Learning, raw_estimate, raw_prediction
+from agent.learning.memory import DeviceIdentity, LearnedState, decode, encode
+from agent.learning.observation import EpisodeObservation
 from agent.models.estimate import Estimate, MissingInput
 from agent.models.v4 import predict
 

@@ -1,5 +1,7 @@
 """Which compaction starts next, against RocksDB's pickers."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from agent.models.lsm import TreeShape
@@ -13,8 +15,8 @@ GIB = 1024 * MIB
 def picker(
     shape: TreeShape,
     *,
-    options: dict[str, object] | None = None,
-    costs: dict[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
+    costs: Mapping[str, object] | None = None,
 ) -> tuple[Tree, JobPicker]:
     inputs = model_inputs(shape=shape, options=options, costs=costs)
     tree = Tree(inputs)

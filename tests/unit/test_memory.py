@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.labels import Label, PredictionBefore
-from agent.memory import (
+from agent.learning.labels import Label, PredictionBefore
+from agent.learning.memory import (
     KEPT_SECONDS,
     MAX_ENTRIES,
     Damaged,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from agent.memory import DeviceIdentity, DeviceMemory, LearnedState, decode
-from agent.memory_file import MemoryFile, StateDirectoryError, choose_state_directory
+from agent.learning.memory import DeviceIdentity, DeviceMemory, LearnedState, decode
+from agent.learning.memory_file import MemoryFile, StateDirectoryError, choose_state_directory
 
 STATE = LearnedState(
     devices=(DeviceMemory(DeviceIdentity("sda", 100, "m"), 1e8, 1.0, 2.0),),

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from agent.bandwidth import Capacity
-from agent.demands import DemandEstimator, Demands, Measured
+from agent.demands.demands import DemandEstimator, Demands, Measured
 from agent.findings import DatabaseFindings
-from agent.host_inputs import CROSS_CHECK_TERMS
-from agent.model_inputs import CpuShare, model_inputs
+from agent.inputs.host import CROSS_CHECK_TERMS
+from agent.inputs.model_inputs import CpuShare, model_inputs
+from agent.inputs.tree_options import NEVER
 from agent.models.lsm import ModelInputs
 from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DeviceSnapshot
-from agent.tree_options import NEVER
 from probes.rocksdb.samples import OptionsSample
 from tests.unit.agent_samples import (
     ABSENT,

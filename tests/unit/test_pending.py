@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast_series import level_options
-from agent.pending import (
+from agent.forecast.pending import (
     LevelOptions,
     estimated_pending_compaction_bytes,
     level_limits,
     stall_file_count,
 )
+from agent.forecast.series import level_options
 from probes.clock import SystemClock
 from probes.rocksdb.options import OptionsProbe
 from probes.rocksdb.records import read_records

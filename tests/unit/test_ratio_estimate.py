@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.ratio_estimate import MAX_BLOCKS, joint_spread, ratio_of_sums
+from agent.demands.ratio_estimate import MAX_BLOCKS, joint_spread, ratio_of_sums
 
 TERMS = st.lists(
     st.tuples(st.floats(0.0, 1e12), st.floats(1e-3, 1e9)), min_size=1, max_size=2 * MAX_BLOCKS

@@ -19,8 +19,8 @@ from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import Logger, Loop, Published
 from agent.main import RecordTo
-from agent.recorder import MEBIBYTE, QUEUED_TICKS, Recorder, RecordError, host_facts
-from agent.recording import as_recorded, open_recording
+from agent.recording.recorder import MEBIBYTE, QUEUED_TICKS, Recorder, RecordError, host_facts
+from agent.recording.recording import as_recorded, open_recording
 from agent.simulator import InlineSimulator
 from probes.clock import SystemClock
 from tests.unit.agent_samples import database_findings, findings_of, on_device

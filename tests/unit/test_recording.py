@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from agent.config import Config, DatabaseSettings, DeviceSettings
 from agent.findings import DatabaseFindings, Findings
-from agent.memory import DeviceIdentity, DeviceMemory, LearnedState
+from agent.learning.memory import DeviceIdentity, DeviceMemory, LearnedState
 from agent.readings import Known
-from agent.recording import (
+from agent.recording.recording import (
     FORMAT_VERSION,
     NOT_RECORDED,
     HostFacts,
@@ -247,7 +247,7 @@ def test_nothing_may_follow_the_end() -> None:
 
 def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file can be made to unpack into gigabytes."""
-    monkeypatch.setattr("agent.recording.MAX_LINE_BYTES", 1024 * 1024)
+    monkeypatch.setattr("agent.recording.recording.MAX_LINE_BYTES", 1024 * 1024)
 
     with pytest.raises(RecordingError, match="a line without an end"):
         read_back(gzip.compress(b" " * 4 * 1024 * 1024))

@@ -15,9 +15,9 @@ from agent.main import host_state_for
 from agent.models.estimate import CalibratedEstimate, Estimate, ResourceUse
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.readings import Known, Missing
-from agent.recording import TickEncoder
-from agent.replay import replay
-from agent.replay_table import Row, row_of, table_lines, time_text
+from agent.recording.recording import TickEncoder
+from agent.recording.replay import replay
+from agent.recording.table import Row, row_of, table_lines, time_text
 from agent.simulator import InlineSimulator
 from agent.snapshot import DatabaseSnapshot, Snapshot
 from tests.unit.agent_samples import findings_of

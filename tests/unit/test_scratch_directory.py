@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.scratch_directory import (
+from agent.calibrate.scratch_directory import (
     SCRATCH_DATABASE_PREFIX,
     UnusableDirectory,
     check_directory,

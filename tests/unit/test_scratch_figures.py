@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from agent.calibration_result import CpuUse, DeviceUse, OpenLoopCheck, SaturatedWindow
-from agent.scratch_figures import (
+from agent.calibrate.figures import (
     LoadPoint,
     LoadReading,
     Written,
@@ -16,6 +15,7 @@ from agent.scratch_figures import (
     sustained_puts_per_second,
     written_bytes_per_put,
 )
+from agent.calibrate.result import CpuUse, DeviceUse, OpenLoopCheck, SaturatedWindow
 from probes.samples import HostCpuSample
 from tests.unit.agent_samples import a_log, disk_counters
 

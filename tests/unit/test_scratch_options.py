@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.scratch_options import (
+from agent.calibrate.options import (
     NEWER_VERSION,
     NEWEST_FORMAT_VERSION,
     differences,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.scratch_plan import (
+from agent.calibrate.plan import (
     BATCH_BYTES,
     GIB,
     MIB,

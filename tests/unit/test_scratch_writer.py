@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent import scratch_writer
-from agent.scratch_writer import EPOCH, PAGE_BYTES, PUTS, Page, _Records
+from agent.calibrate import writer as scratch_writer
+from agent.calibrate.writer import EPOCH, PAGE_BYTES, PUTS, Page, _Records
 
 
 class Batch:

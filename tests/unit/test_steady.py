@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.steady import LEAST_SAMPLES, MOST_SAMPLES, no_trend, trend
+from agent.calibrate.steady import LEAST_SAMPLES, MOST_SAMPLES, no_trend, trend
 
 
 def sawtooth(count: int, period: int, rise: float = 0.0) -> list[float]:

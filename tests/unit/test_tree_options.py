@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.tree_options import (
+from agent.inputs.tree_options import (
     NO_LIMIT,
     background_slots,
     bulk_compression,

@@ -5,22 +5,22 @@ import math
 
 import pytest
 
-from agent.explain import explain
-from agent.explanation import Explanation
+from agent.explain.explain import explain
+from agent.explain.explanation import Explanation
 from agent.models.lsm import ModelInputs
 from agent.readings import Missing
 from agent.snapshot import DatabaseSnapshot
-from agent.whatif import (
+from agent.whatif.change import Change
+from agent.whatif.load import parse_load
+from agent.whatif.models import rate_models
+from agent.whatif.text import WIDTH, plain
+from agent.whatif.whatif import (
     UNTESTED_LOG_HALF_WIDTH,
     Answer,
     NoAnswer,
     WhatIf,
     what_if,
 )
-from agent.whatif_change import Change
-from agent.whatif_load import parse_load
-from agent.whatif_models import rate_models
-from agent.whatif_text import WIDTH, plain
 from tests.unit import explained
 from tests.unit.snapshots import AT
 

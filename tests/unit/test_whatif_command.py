@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.explain import explain
-from agent.explanation import ExplainDocument, encode
+from agent.explain.explain import explain
+from agent.explain.explanation import ExplainDocument, encode
 from tests.unit import explained, snapshots
 from tests.unit.snapshots import AT, WALL
 from tests.unit.test_explain_command import (  # noqa: F401 - fixtures

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.compression_prior import ALGORITHMS, Lean, Range, cpu_per_raw_byte, new_size_ratio
 from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions
-from agent.whatif_change import Change, ChangeError, check
-from agent.whatif_inputs import ChangedInputs, apply
+from agent.whatif.change import Change, ChangeError, check
+from agent.whatif.compression_prior import ALGORITHMS, Lean, Range, cpu_per_raw_byte, new_size_ratio
+from agent.whatif.inputs import ChangedInputs, apply
 from tests.unit.explained import FOREIGN, INPUTS
 
 MIB = 1048576.0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.whatif_change import ChangeError
-from agent.whatif_load import parse_load
+from agent.whatif.change import ChangeError
+from agent.whatif.load import parse_load
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.recording import RecordingError
+from agent.recording.recording import RecordingError
 from tests.bench.truth.announcements import Announcement
 from tests.bench.truth.answers import Prediction, of_document
 from tests.bench.truth.replayed import replayed

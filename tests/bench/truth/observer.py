@@ -11,6 +11,7 @@ from tests.bench.truth.answers import of_document
 from tests.bench.truth.load_driver import Line
 from tests.bench.truth.slow_device import SlowDevice
 from tests.bench.truth.trend import Sample
+from tests.bench.truth.writer_group import disk_written_bytes
 
 CLOCK_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -25,6 +26,7 @@ class Moment:
     cpu_seconds: float | None
     host_busy_seconds: float
     foreign_bytes: int
+    disk_written_bytes: int  # everyone's, to the fast disk behind
 
 
 class Observer:
@@ -90,6 +92,7 @@ class Observer:
             self._device.group.cpu_seconds(),
             _host_busy_seconds(),
             _written_by(self.foreign_pid),
+            disk_written_bytes(self._device.disk),
         )
 
 

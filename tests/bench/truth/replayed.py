@@ -8,8 +8,8 @@ import msgspec
 
 from agent.api import status_document
 from agent.main import host_state_for
-from agent.recording import open_recording
-from agent.replay import replay
+from agent.recording.recording import open_recording
+from agent.recording.replay import replay
 from agent.simulator import InlineSimulator
 from tests.bench.truth.answers import Prediction, of_document
 

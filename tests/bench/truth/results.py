@@ -46,6 +46,7 @@ class SaturationRecord(msgspec.Struct, frozen=True):
     rate_limiter_ratio: float
     stalled_ratio: float
     busiest_writer_ratio: float
+    other_disk_bytes_per_second: float | None = None  # others' writes to the fast disk behind
 
 
 class TruthRecord(msgspec.Struct, frozen=True):

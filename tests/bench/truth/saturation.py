@@ -64,6 +64,9 @@ def judge(seen: Observed, scenario: Scenario) -> tuple[float, SaturationRecord, 
         rate_limiter_ratio=(written - foreign - wal) / limiter if limiter else 0.0,
         stalled_ratio=sum(line["stall_seconds"] for line in lines) / elapsed,
         busiest_writer_ratio=seen.busiest_writer_ratio,
+        other_disk_bytes_per_second=(
+            (last.disk_written_bytes - first.disk_written_bytes) / elapsed - written
+        ),
     )
     busy = Saturation(
         device=record.device_ratio,

@@ -69,7 +69,8 @@ class SlowDevice:
             )
         home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=self._work))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        self.group = make_group(home.name, whole_disk(home))
+        self.disk = whole_disk(home)
+        self.group = make_group(home.name, self.disk)
         stack.callback(self.group.remove)
         image = home / "image"
         with image.open("wb") as file:

@@ -7,6 +7,10 @@ from tests.bench.truth.markdown import percent, rate, table
 from tests.bench.truth.results import RunRecord
 from tests.bench.truth.scores import spread
 
+OTHERS_CPU_RATIO = 0.25
+OTHERS_DISK_MB_PER_SECOND = 200.0
+"""Beyond these, other work on the host may have shaped the truth, and a remark says so."""
+
 
 def truth_table(judged: Sequence[Judged]) -> str:
     """How busy everything was at saturation, and what held."""
@@ -67,5 +71,13 @@ def _remarks(run: RunRecord) -> Iterable[str]:
     accepted = run.load.accepted_puts_per_second / run.load.offered_puts_per_second
     if accepted < 0.995:
         yield f"of the load before the answer only {percent(accepted)} was accepted"
+    seen = run.truth.saturation
+    others_cpu = seen.host_cpu_ratio - (seen.cpu_ratio or 0.0)
+    others_disk = (seen.other_disk_bytes_per_second or 0.0) / 1e6
+    if others_cpu > OTHERS_CPU_RATIO or others_disk > OTHERS_DISK_MB_PER_SECOND:
+        yield (
+            f"other work on the host used {percent(others_cpu)} of its CPU and wrote "
+            f"{others_disk:.0f} MB/s to the disk behind while the truth was measured"
+        )
     if not run.truth.held:
         yield "no share of the closed-loop rate held: the truth is what the last try accepted"

@@ -15,11 +15,14 @@ from typing import Protocol
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
-V1_CPU_SHARES = 262_144
-"""The highest; a task outside has 1024. Other work on the machine shall not shape the truth."""
+V1_CPU_SHARES = 8_192
+"""Eight times a task outside: other work on the machine shall not shape the truth. Not more: the
+loop device's own kernel threads are outside, and starved they would make it slower than it is."""
 
-V2_CPU_WEIGHT = 10_000
-"""The highest; the default is 100."""
+V2_CPU_WEIGHT = 800
+"""The same; the default is 100."""
+
+SECTOR_BYTES = 512
 
 REMOVE_SECONDS = 5.0
 """How long the members' ends may take to be noticed by the kernel."""
@@ -141,6 +144,16 @@ def whole_disk(path: Path) -> str:
         raise RuntimeError(f"{path} is not on a file system of one block device")
     disk = sysfs.parent if (sysfs / "partition").exists() else sysfs
     return (disk / "dev").read_text().strip()
+
+
+def disk_written_bytes(disk: str) -> int:
+    """What everyone has written to a disk "major:minor" (the kernel's admin-guide/iostats.rst)."""
+    major, minor = disk.split(":")
+    for line in Path("/proc/diskstats").read_text().splitlines():
+        fields = line.split()
+        if fields[:2] == [major, minor]:
+            return int(fields[9]) * SECTOR_BYTES
+    return 0
 
 
 def remove_groups_of_the_dead(prefix: str) -> None:

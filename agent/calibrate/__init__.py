@@ -1,0 +1,1 @@
+"""A controlled saturation of a scratch database."""

@@ -1,0 +1,75 @@
+"""Where calibration results are kept: one file per database (or device) in the state directory."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+
+from agent.calibrate.result import CalibrationResult, decode, encode
+from agent.calibrate.scratch_directory import enclosing_database
+
+_PREFIX = "calibrate-"
+_SUFFIX = ".json"
+_MAX_BYTES = 1048576
+_MAX_FILES = 1000
+
+
+def state_directory(environ: Mapping[str, str]) -> str:
+    """The service's state directory, root's, or the user's (XDG base directories)."""
+    service = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if os.path.isabs(service):
+        return service
+    if os.geteuid() == 0:
+        return "/var/lib/smaxd"
+    home = environ.get("XDG_STATE_HOME") or os.path.join(
+        environ.get("HOME", "/nonexistent"), ".local/state"
+    )
+    return os.path.join(home, "smaxd")
+
+
+def save_result(directory: str, result: CalibrationResult) -> str:
+    """Write the result beside those of other databases, replacing this one's; return the path.
+
+    Raises OSError. A reader sees the old file or the new one, never half of it.
+    """
+    if enclosing_database(directory, ()) is not None:
+        raise PermissionError(1, "lies in a database; nothing is written there", directory)
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    path = os.path.join(directory, file_name(result.database, result.device_name))
+    temporary = f"{path}.{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, 0o644)
+        with open(descriptor, "wb") as file:
+            file.write(encode(result))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
+    return path
+
+
+def load_results(directory: str) -> tuple[CalibrationResult, ...]:
+    """All readable results in the directory; damaged files and other formats are passed over."""
+    found = []
+    try:
+        names = sorted(os.listdir(directory))[:_MAX_FILES]
+    except OSError:
+        return ()
+    for name in names:
+        if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
+            continue
+        try:
+            with open(os.path.join(directory, name), "rb") as file:
+                found.append(decode(file.read(_MAX_BYTES)))
+        except (OSError, ValueError):  # msgspec's errors are ValueErrors
+            continue
+    return tuple(found)
+
+
+def file_name(database: str | None, device_name: str) -> str:
+    """Of one database's result; of the device's own where it was made without a database."""
+    key = f"device {device_name}" if database is None else f"database {database}"
+    return f"{_PREFIX}{hashlib.sha256(os.fsencode(key)).hexdigest()[:16]}{_SUFFIX}"

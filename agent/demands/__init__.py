@@ -1,0 +1,1 @@
+"""What one put costs every resource, measured from outside."""

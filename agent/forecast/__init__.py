@@ -1,0 +1,1 @@
+"""When writes will stall, and whether a load fits."""

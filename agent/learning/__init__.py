@@ -1,0 +1,1 @@
+"""What saturation teaches: labels, corrections, intervals, and their memory."""

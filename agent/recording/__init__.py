@@ -1,0 +1,1 @@
+"""Recordings of what the probes saw, and their replay through the same decisions."""

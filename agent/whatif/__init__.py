@@ -1,0 +1,1 @@
+"""The same prediction with changed inputs."""
