@@ -1,8 +1,8 @@
 """What the labels say about one model: its factor, its errors, whether they changed. Pure.
 
 `correction(model, labels, options_key, device_key) -> Correction` replays the labels from the first
-on, so that a label that is replaced or withdrawn leaves no trace. How the result is used, and why, is
-in ``agent.learning.calibration``.
+on, so that a label that is replaced or withdrawn leaves no trace. How the result is used, and why,
+is in ``agent.learning.calibration``.
 """
 
 import math
