@@ -125,15 +125,20 @@ class CapacityEstimate:
         return derive(self._measured, lambda capacity: capacity.bytes_per_second / best)
 
     def capacity(
-        self, limit_bytes_per_second: float | None, fio_absence: Missing, now: float
+        self,
+        limit_bytes_per_second: float | None,
+        fio_absence: Missing,
+        now: float,
+        sustained: Known[Capacity] | None = None,
     ) -> Known[Capacity] | Missing:
         """Capacity under a limit set by others.
 
         ``fio_absence`` is the answer while nothing was measured; a measurement older than the
-        maximal age is stale.
+        maximal age is stale. ``sustained``, of a calibration, is no measurement of now but a cap:
+        a short probe of an idle drive measures its cache.
         """
         if self._measured is None:
-            return fio_absence
+            return fio_absence if sustained is None else _limited(sustained, limit_bytes_per_second)
         age = self._measured.age_seconds(now)
         if age > self._max_age_seconds:
             return Missing("stale", f"the capacity was last measured {age / 3600:.0f} h ago")
@@ -142,12 +147,20 @@ class CapacityEstimate:
             at, floor = max(self._floors, key=lambda entry: entry[1])
             if floor > best.value.bytes_per_second:
                 best = Known(Capacity(floor, None, lower_bound=True), "observed traffic", at)
-        if limit_bytes_per_second is not None and limit_bytes_per_second < (
-            best.value.bytes_per_second
-        ):
-            capped = Capacity(limit_bytes_per_second, None, lower_bound=False)
-            best = Known(capped, "limit", best.at)
-        return best
+        burst = best.source == "fio"
+        if sustained is not None and burst and _rate(sustained) < _rate(best):
+            best = sustained
+        return _limited(best, limit_bytes_per_second)
+
+
+def _rate(capacity: Known[Capacity]) -> float:
+    return capacity.value.bytes_per_second
+
+
+def _limited(capacity: Known[Capacity], limit_bytes_per_second: float | None) -> Known[Capacity]:
+    if limit_bytes_per_second is None or _rate(capacity) <= limit_bytes_per_second:
+        return capacity
+    return Known(Capacity(limit_bytes_per_second, None, lower_bound=False), "limit", capacity.at)
 
 
 def _within(a: float, b: float, factor: float) -> bool:

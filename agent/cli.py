@@ -266,6 +266,7 @@ def replay_recording(
     help="All over the key space, or ascending.",
 )
 @click.option("--other-device", is_flag=True, help="DIR may be on another device.")
+@click.option("--state", metavar="DIR", help="Where the daemon keeps what it learns.")
 @click.option("--yes", is_flag=True, help="Write more than the wear budget without asking.")
 @json_option
 def calibrate(
@@ -277,6 +278,7 @@ def calibrate(
     wal: bool | None,
     key_order: Any,  # noqa: ANN401 - one of the two choices
     other_device: bool,
+    state: str | None,
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -301,6 +303,7 @@ def calibrate(
         wal=wal,
         key_order=key_order,
         other_device=other_device,
+        state=None if state is None else os.path.abspath(state),
         yes=yes,
         as_json=as_json,
     )

@@ -4,9 +4,11 @@
 (`Evidence`) into a `ModelsView`. What outlives an incarnation is in ``agent.learning.learning``.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from agent.findings import DatabaseFindings
+from agent.calibrated_host import calibrate_estimate
+from agent.findings import CalibrationFindings, DatabaseFindings
 from agent.forecast.capacity_plan import SMaxInterval
 from agent.forecast.forecast import ForecastObservation, StallForecast, StallOutlook
 from agent.forecast.score import ForecastScore, ScoreSummary
@@ -53,6 +55,7 @@ class Evidence:
     stalls: Known[tuple[StallCondition, ...]] | Missing
     background_error: Known[BackgroundError | None] | Missing
     cpu: CpuShare
+    calibrations: Sequence[CalibrationFindings] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class DatabaseModels:
         measured = self._measured.update(
             findings, evidence.device, evidence.foreign, evidence.cpu, evidence.observed, now
         )
+        measured = self._with_calibration(findings, evidence, measured)
         learned = self._learn(findings, evidence, predictions, measured)
         recommended = _recommended(learned, predictions, measured)
         outlook = self._forecast.update(
@@ -199,6 +203,28 @@ class DatabaseModels:
             device_write_bytes_per_second=(
                 value_of(evidence.device.write_bytes_per_second) if evidence.device else None
             ),
+        )
+
+    def _with_calibration(
+        self, findings: DatabaseFindings, evidence: Evidence, measured: MeasuredView
+    ) -> MeasuredView:
+        """With what ``smaxd calibrate`` measured among the estimates."""
+        if evidence.device is None:
+            return measured
+        calibrated = calibrate_estimate(
+            evidence.calibrations,
+            path=findings.path,
+            device=evidence.device.name,
+            options_key=self._options_key(findings),
+            record_bytes=value_of(evidence.record_size),
+            now=evidence.now,
+            wall_seconds=evidence.wall_seconds,
+        )
+        if calibrated is None:
+            return measured
+        others = measured.estimates.value if isinstance(measured.estimates, Known) else ()
+        return replace(
+            measured, estimates=Known((*others, calibrated), calibrated.source, calibrated.at)
         )
 
     def _options_key(self, findings: DatabaseFindings) -> str:

@@ -3,12 +3,13 @@
 import math
 import statistics
 from collections import deque
+from collections.abc import Sequence
 
 from agent import workload
 from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
 from agent.cpu_use import HostCpu, ProcessCpuUse, cpu_seconds
 from agent.database_models import BYTES_PER_GB, DatabaseModels, Evidence
-from agent.findings import DatabaseFindings, PathFindings
+from agent.findings import CalibrationFindings, DatabaseFindings, PathFindings
 from agent.inputs.model_inputs import CpuShare
 from agent.learning.learning import Learning
 from agent.models.estimate import CalibratedEstimate
@@ -56,6 +57,7 @@ class DatabaseState:
         host_cpu: HostCpu,
         now: float,
         wall_seconds: float,
+        calibrations: Sequence[CalibrationFindings] = (),
     ) -> DatabaseSnapshot:
         """Take one tick's findings into account; ``device`` carries the data directory."""
         log, fingerprint = findings.log, findings.fingerprint
@@ -113,6 +115,7 @@ class DatabaseState:
                 phase=phase,
                 stalls=stalls,
                 background_error=error,
+                calibrations=calibrations,
                 cpu=CpuShare(host_cpu.cores, host_cpu.busy_ratio, cpu_cores, cpu_limit_cores),
             ),
         )

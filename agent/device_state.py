@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
-from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, CapacityEstimate
+from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, Capacity, CapacityEstimate
 from agent.findings import DeviceFindings
 from agent.rates import IntervalWindow, MeanRate
 from agent.readings import Known, Missing, Quantity
@@ -29,14 +29,15 @@ class DeviceState:
         diskstats: Known[DiskstatsSample] | Missing,
         limits: Iterable[CgroupLimitsSample],
         now: float,
+        sustained: Known[Capacity] | None = None,
     ) -> DeviceSnapshot:
-        """Take one tick's findings into account."""
+        """Take one tick's findings into account; ``sustained`` is what a calibration measured."""
         self._follow_traffic(findings, diskstats)
         if isinstance(findings.fio, Known):
             self._estimate.add_fio(findings.fio.value)
         limit = self._limit(findings, limits)
         absence = findings.fio if isinstance(findings.fio, Missing) else _NEVER_MEASURED
-        capacity = self._estimate.capacity(limit, absence, now)
+        capacity = self._estimate.capacity(limit, absence, now, sustained)
         sample = findings.sample
         return DeviceSnapshot(
             name=findings.name,

@@ -72,6 +72,26 @@ class DeviceFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationFindings:
+    """What one run of ``smaxd calibrate`` measured, as far as the models use it.
+
+    ``puts_per_second`` is None unless the run was steady and the database its limit;
+    ``sustained_bytes_per_second`` None unless the device was. ``size_ratio`` is the scratch
+    database's tables over the watched one's then.
+    """
+
+    measured_wall_seconds: float
+    database: str | None  # path
+    device: str
+    device_size_bytes: int
+    options_key: str | None
+    record_bytes: float
+    puts_per_second: float | None
+    sustained_bytes_per_second: float | None
+    size_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """Everything that was read by one tick; ``at`` monotonic, ``wall_seconds`` Unix time."""
 
@@ -85,3 +105,4 @@ class Findings:
     probes: tuple[ProbeState, ...]
     written_bytes: Mapping[tuple[str, str], int]
     hidden_databases: int
+    calibrations: tuple[CalibrationFindings, ...] = ()

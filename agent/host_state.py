@@ -3,6 +3,7 @@
 from agent.alerts.engine import AlertState, advance
 from agent.alerts.observe import observations
 from agent.alerts.rules import AlertSettings
+from agent.calibrated_host import sustained_capacity
 from agent.cpu_use import CpuUse, HostCpu
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
@@ -102,7 +103,17 @@ class HostState:
             if device.name not in self._devices:
                 self._devices[device.name] = DeviceState(self._capacity_max_age_seconds)
             snapshots[device.name] = self._devices[device.name].update(
-                device, findings.diskstats, limits, findings.at
+                device,
+                findings.diskstats,
+                limits,
+                findings.at,
+                sustained_capacity(
+                    findings.calibrations,
+                    device.name,
+                    device.sample.size_bytes,
+                    findings.at,
+                    findings.wall_seconds,
+                ),
             )
         return snapshots
 
@@ -137,7 +148,15 @@ class HostState:
                 )
             )
             snapshots.append(
-                state.update(database, device, writes, host_cpu, findings.at, findings.wall_seconds)
+                state.update(
+                    database,
+                    device,
+                    writes,
+                    host_cpu,
+                    findings.at,
+                    findings.wall_seconds,
+                    findings.calibrations,
+                )
             )
         return tuple(snapshots)
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from agent.calibrate.result import CalibrationResult
+from agent.calibrate.result_file import CalibrationResultsProbe
 from agent.config import DatabaseSettings
 from agent.database_watch import DatabaseWatch
 from agent.device_watch import DeviceWatch
-from agent.findings import Findings
-from agent.readings import Known
+from agent.findings import CalibrationFindings, Findings
+from agent.readings import Known, Missing
 from agent.schedule import Slot, run_due
 from agent.watch_tools import WatchTools
 from probes.cpu import HostCpuProbe
@@ -19,6 +21,9 @@ from probes.scratch import remove_scratch_directory
 
 FORGET_AFTER_SECONDS = 60.0
 """A discovered database whose directory has been gone for so long is not reported any more."""
+
+CALIBRATION_SECONDS = 60.0
+"""How often the results of ``smaxd calibrate`` are looked for; it runs for minutes."""
 
 HOST = "host"
 """The target of probes that look at the whole host."""
@@ -34,6 +39,14 @@ class HostWatch:
         self._diskstats = self._host_slot("diskstats", self._diskstats_probe)
         self._pressure = self._host_slot("pressure", PressureProbe(tools.clock))
         self._cpu = self._host_slot("cpu", HostCpuProbe(tools.clock))
+        self._calibrations: Slot[tuple[CalibrationResult, ...]] = Slot(
+            "calibration",
+            HOST,
+            CalibrationResultsProbe(tools.state_directory).read,
+            tools.clock,
+            cadence_seconds=CALIBRATION_SECONDS,
+            timeout_seconds=config.probe_timeout_seconds,
+        )
         self._databases: dict[str, DatabaseWatch] = {}
         self._devices: dict[str, DeviceWatch] = {}
         self._former_devices: dict[str, DeviceWatch] = {}
@@ -70,7 +83,7 @@ class HostWatch:
         Takes at most about twice the probe timeout, whatever hangs.
         """
         clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
-        first: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu]
+        first: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu, self._calibrations]
         if self._discovery is not None:
             run_due([self._discovery], clock, wait)
             self._take_discovered(clock.monotonic())
@@ -156,10 +169,11 @@ class HostWatch:
             hidden_databases=(
                 discovery.value.unreadable_owners if isinstance(discovery, Known) else 0
             ),
+            calibrations=_calibrations(self._calibrations.answer(now)),
         )
 
     def _slots(self) -> list[Slot[Any]]:
-        slots: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu]
+        slots: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu, self._calibrations]
         if self._discovery is not None:
             slots.append(self._discovery)
         for watch in self._databases.values():
@@ -167,6 +181,31 @@ class HostWatch:
             slots += watch.second_slots()
         slots += [device.fio for device in self._devices.values() if device.fio is not None]
         return slots
+
+
+def _calibrations(
+    answer: Known[tuple[CalibrationResult, ...]] | Missing,
+) -> tuple[CalibrationFindings, ...]:
+    if isinstance(answer, Missing):
+        return ()
+    return tuple(
+        CalibrationFindings(
+            measured_wall_seconds=result.measured_wall_seconds,
+            database=result.database,
+            device=result.device_name,
+            device_size_bytes=result.device_size_bytes,
+            options_key=result.options_key,
+            record_bytes=float(result.records.record_bytes),
+            puts_per_second=result.puts_per_second if result.usable else None,
+            sustained_bytes_per_second=result.sustained_capacity,
+            size_ratio=(
+                result.scratch_bytes_end / result.database_bytes
+                if result.scratch_bytes_end and result.database_bytes
+                else None
+            ),
+        )
+        for result in answer.value
+    )
 
 
 def _is_shared(owner: int | None, owners: Sequence[int | None]) -> bool:

@@ -95,10 +95,9 @@ def run_daemon(
     published = Published()
     host, port = split_listen_address(config.web.listen_address)
     server = HttpServer(application(published, clock), host, port)
-    watch = HostWatch(WatchTools(config, clock, runner, private_parent, environ))
-    memory_file = MemoryFile(
-        choose_state_directory(config.state, environ, _database_paths(config)), log
-    )
+    state_directory = choose_state_directory(config.state, environ, _database_paths(config))
+    watch = HostWatch(WatchTools(config, clock, runner, private_parent, environ, state_directory))
+    memory_file = MemoryFile(state_directory, log)
     learning = Learning(memory_file.load())
     saver = MemorySaver(learning, memory_file)
     recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)

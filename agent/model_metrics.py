@@ -135,7 +135,30 @@ def _scores(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
         "Saturation episodes that labelled predictions, over the database's life.",
         labels=["db"],
     )
+    forecast_stalls = CounterMetricFamily(
+        "smax_stall_forecast_stalls",
+        "Stalls that the forecast could have announced, since the agent's start.",
+        labels=["db", "outcome"],
+    )
+    lead = GaugeMetricFamily(
+        "smax_stall_forecast_lead_seconds",
+        "Median time between a stall's announcement and the stall.",
+        labels=["db"],
+    )
+    false_alarms = CounterMetricFamily(
+        "smax_stall_forecast_false_alarms",
+        "Announced stalls that did not come, since the agent's start.",
+        labels=["db"],
+    )
     for database in databases:
+        score = database.forecast_score
+        if score is not None:
+            useful = round((score.useful_lead_ratio or 0.0) * score.stalls)
+            forecast_stalls.add_metric([database.name, "announced"], float(useful))
+            forecast_stalls.add_metric([database.name, "missed"], float(score.stalls - useful))
+            false_alarms.add_metric([database.name], float(score.false_alarms))
+            if score.median_lead_seconds is not None:
+                lead.add_metric([database.name], score.median_lead_seconds)
         episodes.add_metric([database.name], float(database.episodes_total))
         if isinstance(database.calibrated, Known):
             for estimate in database.calibrated.value:
@@ -145,4 +168,4 @@ def _scores(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
             share = database.recommended.value.coverage_ratio
             if share is not None:
                 coverage.add_metric([database.name], share)
-    yield from (accuracy, coverage, episodes)
+    yield from (accuracy, coverage, episodes, forecast_stalls, lead, false_alarms)

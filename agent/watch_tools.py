@@ -15,7 +15,7 @@ class WatchTools:
     """The configuration and the means to read the host.
 
     ``private_parent`` is where the secondary's private directories are made; ``environ`` tells
-    where the agent's own state may lie.
+    where the agent's own state may lie; ``state_directory`` is where it does lie, None: nowhere.
     """
 
     config: Config
@@ -23,3 +23,4 @@ class WatchTools:
     runner: CommandRunner
     private_parent: str
     environ: Mapping[str, str]
+    state_directory: str | None = None

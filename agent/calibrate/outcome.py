@@ -38,6 +38,7 @@ class RunContext:
     options: OptionsText
     options_changed: tuple[OptionChange, ...]
     options_digest: str | None
+    options_key: str | None
     watched_version: str | None
     records: Records
     notes: tuple[str, ...]
@@ -84,6 +85,7 @@ def outcome(context: RunContext, measured: Measured) -> CalibrationResult:
         library_version=context.options.version or "unknown",
         watched_version=context.watched_version,
         options_digest=context.options_digest,
+        options_key=context.options_key,
         options={
             name: value for name in DECISIVE if (value := context.options.value(name)) is not None
         },

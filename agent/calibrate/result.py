@@ -128,6 +128,7 @@ class CalibrationResult(msgspec.Struct, frozen=True, kw_only=True):
     library_version: str
     watched_version: str | None
     options_digest: str | None  # of the watched OPTIONS file; None: defaults
+    options_key: str | None  # the same as the daemon's memory compares them
     options: dict[str, str]  # those that decide about flush, compaction and stalls
     options_changed: tuple[OptionChange, ...]
     records: Records

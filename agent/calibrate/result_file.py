@@ -2,28 +2,15 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 
 from agent.calibrate.result import CalibrationResult, decode, encode
 from agent.calibrate.scratch_directory import enclosing_database
+from probes.errors import NoData
 
 _PREFIX = "calibrate-"
 _SUFFIX = ".json"
 _MAX_BYTES = 1048576
 _MAX_FILES = 1000
-
-
-def state_directory(environ: Mapping[str, str]) -> str:
-    """The service's state directory, root's, or the user's (XDG base directories)."""
-    service = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if os.path.isabs(service):
-        return service
-    if os.geteuid() == 0:
-        return "/var/lib/smaxd"
-    home = environ.get("XDG_STATE_HOME") or os.path.join(
-        environ.get("HOME", "/nonexistent"), ".local/state"
-    )
-    return os.path.join(home, "smaxd")
 
 
 def save_result(directory: str, result: CalibrationResult) -> str:
@@ -49,6 +36,23 @@ def save_result(directory: str, result: CalibrationResult) -> str:
             os.unlink(temporary)
         raise
     return path
+
+
+class CalibrationResultsProbe:
+    """Reads what ``smaxd calibrate`` left in the state directory."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+
+    def read(self) -> tuple[CalibrationResult, ...]:
+        """All readable results; damaged files and other formats are passed over.
+
+        NoData: "not_calibrated".
+        """
+        found = () if self._directory is None else load_results(self._directory)
+        if not found:
+            raise NoData("not_calibrated", "smaxd calibrate was not run on this host")
+        return found
 
 
 def load_results(directory: str) -> tuple[CalibrationResult, ...]:

@@ -17,6 +17,7 @@ from agent.calibrate.plan import (
     key_and_value_bytes,
 )
 from agent.calibrate.result import Records
+from agent.learning.observation import options_key
 from agent.readings import Known, Missing
 from agent.workload import record_size
 from probes.clock import Clock
@@ -39,6 +40,7 @@ class Subject:
 
     path: str | None
     options_text: str | None
+    options_key: str | None
     family: str
     version: str | None
     table_bytes: float | None
@@ -60,7 +62,7 @@ def read_subject(
     """
     if path is None:
         return Subject(
-            None, None, "default", None, None, _defaults(value_bytes, wal, key_order), ()
+            None, None, None, "default", None, None, _defaults(value_bytes, wal, key_order), ()
         )
     fingerprint = FingerprintProbe(path, clock).read()
     notes: list[str] = []
@@ -86,6 +88,7 @@ def read_subject(
     return Subject(
         path=path,
         options_text=text,
+        options_key=None if options is None else options_key(options),
         family=family,
         version=None if options is None else options.rocksdb_version,
         table_bytes=_table_bytes(path, clock),

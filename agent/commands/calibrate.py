@@ -25,7 +25,7 @@ from agent.calibrate.plan import (
     schedule,
 )
 from agent.calibrate.result import CalibrationResult
-from agent.calibrate.result_file import save_result, state_directory
+from agent.calibrate.result_file import save_result
 from agent.calibrate.scratch_directory import (
     UnusableDirectory,
     check_directory,
@@ -55,6 +55,7 @@ from agent.commands.calibrate_checks import (
     refuse_small_cap,
 )
 from agent.commands.calibrate_progress import progress_display
+from agent.learning.memory_file import StateDirectoryError, choose_state_directory
 from probes.clock import Clock, SystemClock
 from probes.errors import ProbeError
 from probes.rocksdb.discover import discover_databases
@@ -159,7 +160,7 @@ def _run(
         click.echo(f"smaxd: {directory} could not be removed entirely; remove it", err=True)
     saved = None
     if not aborted and result.puts_per_second is not None:
-        saved = _save(result, environ)
+        saved = _save(result, request, environ)
     _print(result, saved, as_json=request.as_json)
     if signals.number is not None:
         return 128 + signals.number
@@ -232,6 +233,7 @@ def _measure(
         options=parse(effective),
         options_changed=(*options.changes, *differences(options.text, effective)),
         options_digest=options.digest,
+        options_key=subject.options_key,
         watched_version=subject.version,
         records=records,
         notes=(*notes, *subject.notes),
@@ -256,17 +258,20 @@ def _table_bytes(path: str, clock: Clock) -> float | None:
 # -- afterwards
 
 
-def _save(result: CalibrationResult, environ: Mapping[str, str]) -> str | None:
-    directory = state_directory(environ)
+def _save(result: CalibrationResult, request: Request, environ: Mapping[str, str]) -> str | None:
+    databases = () if result.database is None else (result.database,)
     try:
-        return save_result(directory, result)
+        directory = choose_state_directory(request.state, environ, databases)
+        if directory is None:
+            reason = "no state directory can be written to; pass --state DIR"
+        else:
+            return save_result(directory, result)
+    except StateDirectoryError as error:
+        reason = str(error)
     except OSError as error:
-        click.echo(
-            f"smaxd: the result could not be saved for the daemon: {error.filename or directory}: "
-            f"{error.strerror}",
-            err=True,
-        )
-        return None
+        reason = f"{error.filename}: {error.strerror}"
+    click.echo(f"smaxd: the result could not be saved for the daemon: {reason}", err=True)
+    return None
 
 
 def _print(result: CalibrationResult, saved: str | None, *, as_json: bool) -> None:

@@ -49,6 +49,7 @@ class Request:
     wal: bool | None
     key_order: KeyOrder
     other_device: bool
+    state: str | None
     yes: bool
     as_json: bool
 

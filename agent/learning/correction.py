@@ -22,6 +22,7 @@ PRIOR_LOG_HALF_WIDTH: Final[Mapping[str, float]] = {
     "v4.1": math.log(12.0),
     "bottleneck": 0.5,
     "simulator": 0.35,
+    "calibrate": 0.2,
 }
 """Half width of the 90 % interval before any label, by model. V4's constants come from one
 experiment on one machine: it was measured a factor of 11 off on another device. The bottleneck

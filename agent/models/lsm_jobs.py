@@ -5,6 +5,7 @@ from typing import Final
 
 from agent.models.lsm import ModelInputs
 from agent.models.lsm_tree import Run, Tree
+from agent.models.lsm_universal import runs_to_merge
 
 FEWEST_FILES_INTRA_LEVEL0: Final = 4
 """kMinFilesForIntraL0Compaction (db/compaction/compaction_picker_level.cc)."""
@@ -253,21 +254,8 @@ class JobPicker:
         return job
 
     def _pick_universal(self) -> Job | None:
-        """Without delete-triggered and periodic compactions.
-
-        UniversalCompactionBuilder::PickCompaction (db/compaction/compaction_picker_universal.cc).
-        """
         runs = self._tree.level0
-        trigger = self._options.level0_file_num_compaction_trigger
-        idle = sum(1 for run in runs if not run.busy)
-        # ComputeCompactionScore counts only runs at rest; the picker all.
-        if len(runs) < max(1, trigger) or idle < trigger:
-            return None
-        chosen = self._reduce_size_amplification(runs)
-        if chosen is None:
-            chosen = self._reduce_runs(runs, self._options.universal_size_ratio_percent, len(runs))
-        if chosen is None and idle > trigger:
-            chosen = self._reduce_runs(runs, math.inf, idle - trigger + 1)
+        chosen = runs_to_merge(runs, self._options)
         if chosen is None:
             return None
         first, end = chosen
@@ -276,40 +264,6 @@ class JobPicker:
         else:
             output_level = max(0, runs[end].level - 1)
         return self._run_merge(runs[first:end], output_level)
-
-    def _reduce_size_amplification(self, runs: list[Run]) -> tuple[int, int] | None:
-        """PickCompactionToReduceSizeAmp: everything above the last run has grown too large."""
-        if runs[-1].busy:
-            return None
-        first = next((i for i in range(len(runs) - 1) if not runs[i].busy), None)
-        if first is None or any(run.busy for run in runs[first:-1]):
-            return None
-        above = sum(run.size for run in runs[first:-1])
-        limit = self._options.universal_max_size_amplification_percent
-        return (first, len(runs)) if above * 100.0 >= limit * runs[-1].size else None
-
-    def _reduce_runs(
-        self, runs: list[Run], ratio_percent: float, most: int
-    ) -> tuple[int, int] | None:
-        """PickCompactionToReduceSortedRuns: neighbours of similar size, newest first."""
-        fewest = max(2, self._options.universal_min_merge_width)
-        most = min(most, self._options.universal_max_merge_width)
-        start = 0
-        while start < len(runs):
-            if runs[start].busy:
-                start += 1
-                continue
-            size = runs[start].size
-            end = start + 1
-            while end < len(runs) and end - start < most and not runs[end].busy:
-                if size * (100.0 + ratio_percent) / 100.0 < runs[end].size:
-                    break
-                size += runs[end].size
-                end += 1
-            if end - start >= fewest:
-                return start, end
-            start += 1
-        return None
 
     def _run_merge(self, runs: list[Run], output_level: int) -> Job:
         tree = self._tree

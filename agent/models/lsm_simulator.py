@@ -7,12 +7,12 @@ costs and capacities, and answers with the mean put rate once no trend is left.
 """
 
 import math
-from dataclasses import dataclass, field
 from typing import Final
 
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.lsm_jobs import Job, JobPicker
 from agent.models.lsm_sharing import Sharing
+from agent.models.lsm_totals import Totals, rate_of
 from agent.models.lsm_tree import Tree
 from agent.models.lsm_write_control import WriteControl
 
@@ -43,40 +43,6 @@ STEADY_RATIO: Final = 0.02
 
 _NEVER: Final = math.inf
 _SMALLEST_STEP_SECONDS: Final = 1e-9
-
-
-@dataclass(slots=True)
-class _Totals:
-    """Sums over simulated time; ratios and means follow from differences of two of these."""
-
-    seconds: float = 0.0
-    puts: float = 0.0
-    stopped: float = 0.0
-    delayed: float = 0.0
-    wal_bytes: float = 0.0
-    flush_bytes: float = 0.0
-    compaction_bytes: float = 0.0
-    read_bytes: float = 0.0
-    core_seconds: float = 0.0
-    flush_own_seconds: float = 0.0  # thread time without waiting for others
-    compaction_own_seconds: float = 0.0
-    level0_file_seconds: float = 0.0
-    causes: dict[str, float] = field(default_factory=dict)
-
-    def copy(self) -> "_Totals":
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "causes"}
-        return _Totals(**values, causes=dict(self.causes))
-
-    def since(self, earlier: "_Totals") -> "_Totals":
-        values = {
-            name: getattr(self, name) - getattr(earlier, name)
-            for name in self.__slots__
-            if name != "causes"
-        }
-        causes = {
-            name: seconds - earlier.causes.get(name, 0.0) for name, seconds in self.causes.items()
-        }
-        return _Totals(**values, causes=causes)
 
 
 def simulate(
@@ -136,7 +102,7 @@ class _Simulation:
         self._block_memtables = MEMTABLES_PER_BLOCK
         self._block_merges = MERGES_PER_BLOCK
         self._jobs: list[Job] = []
-        self._totals = _Totals()
+        self._totals = Totals()
 
     def run(self, seconds: float, max_events: int) -> SimulatedRate:
         blocks = [self._totals.copy()]
@@ -164,7 +130,15 @@ class _Simulation:
                 (b for b in reversed(blocks) if b.seconds <= self._totals.seconds / 2.0), blocks[0]
             )
             measured = self._totals.since(half)
-        return self._answer(measured, events, converged)
+        return rate_of(
+            measured,
+            self._inputs,
+            put_seconds=self._put_seconds,
+            pending_bytes=self._tree.pending_compaction_bytes(),
+            simulated_seconds=self._totals.seconds,
+            events=events,
+            converged=converged,
+        )
 
     def _start_jobs(self) -> None:
         options, control = self._inputs.options, self._control
@@ -233,7 +207,14 @@ class _Simulation:
         if self._offered is not None and puts > self._offered and self._backlog > 0.0:
             step = min(step, self._backlog / (puts - self._offered))
         step = max(step, _SMALLEST_STEP_SECONDS)
-        self._account(step, puts, paces)
+        totals.add(
+            step,
+            puts,
+            self._inputs,
+            zip(self._jobs, paces, strict=True),
+            self._control,
+            self._tree.stall_file_count(),
+        )
         self._filled += puts * step
         if self._offered is not None:
             self._backlog = max(0.0, self._backlog + (self._offered - puts) * step)
@@ -253,80 +234,8 @@ class _Simulation:
             self._switched += 1
             self._install()
 
-    def _account(self, step: float, puts: float, paces: list[float]) -> None:
-        totals, costs, control = self._totals, self._inputs.costs, self._control
-        totals.seconds += step
-        totals.puts += puts * step
-        totals.wal_bytes += puts * step * self._put_bytes
-        totals.core_seconds += puts * step * costs.foreground_cpu_seconds_per_put
-        totals.level0_file_seconds += step * self._tree.stall_file_count()
-        if control.cause is not None:
-            if control.stopped:
-                totals.stopped += step
-            else:
-                totals.delayed += step
-            totals.causes[control.cause] = totals.causes.get(control.cause, 0.0) + step
-        for job, pace in zip(self._jobs, paces, strict=True):
-            part = pace * step
-            totals.core_seconds += part * job.cpu_seconds
-            totals.read_bytes += part * job.read_bytes
-            alone = job.write_bytes / self._host.device_write_bytes_per_second
-            own = max(job.cpu_seconds, alone)
-            if job.is_flush:
-                totals.flush_bytes += part * job.write_bytes
-                totals.flush_own_seconds += part * own
-            else:
-                totals.compaction_bytes += part * job.write_bytes
-                totals.compaction_own_seconds += part * own / job.threads
 
-    def _answer(self, measured: _Totals, events: int, converged: bool) -> SimulatedRate:
-        options, host = self._inputs.options, self._host
-        span = max(measured.seconds, _SMALLEST_STEP_SECONDS)
-        puts = max(measured.puts, 1e-9)
-        written = measured.wal_bytes + measured.flush_bytes + measured.compaction_bytes
-        rate = measured.puts / span
-        utilization = {
-            "device_write": written / span / host.device_write_bytes_per_second,
-            "compaction_threads": measured.compaction_own_seconds
-            / span
-            / max(1, options.max_background_compactions),
-            "flush_threads": measured.flush_own_seconds
-            / span
-            / max(1, options.max_background_flushes),
-            "cpu": measured.core_seconds / span / host.cpu_cores,
-        }
-        if self._inputs.costs.writer_seconds_per_put > 0.0:
-            utilization["writer"] = rate * self._put_seconds
-        if host.device_read_bytes_per_second is not None:
-            utilization["device_read_write"] = (
-                measured.read_bytes / span / host.device_read_bytes_per_second
-            )
-        if options.rate_limiter_bytes_per_second is not None:
-            utilization["rate_limiter"] = (
-                (measured.flush_bytes + measured.compaction_bytes)
-                / span
-                / options.rate_limiter_bytes_per_second
-            )
-        return SimulatedRate(
-            puts_per_second=rate,
-            stopped_ratio=measured.stopped / span,
-            delayed_ratio=measured.delayed / span,
-            written_bytes_per_put={
-                "wal": measured.wal_bytes / puts,
-                "flush": measured.flush_bytes / puts,
-                "compaction": measured.compaction_bytes / puts,
-            },
-            utilization=utilization,
-            level0_files_mean=measured.level0_file_seconds / span,
-            pending_compaction_bytes_end=self._tree.pending_compaction_bytes(),
-            simulated_seconds=self._totals.seconds,
-            events=events,
-            converged=converged,
-            stall_causes={name: value / span for name, value in measured.causes.items()},
-        )
-
-
-def _is_steady(blocks: list[_Totals]) -> bool:
+def _is_steady(blocks: list[Totals]) -> bool:
     """The first block is the warm-up; then the later half of the last blocks equals the earlier."""
     if len(blocks) < BLOCKS_COMPARED + 2:
         return False

@@ -3,6 +3,7 @@
 `recommend` is the choice at one moment, `Recommendation` the same over time, without flapping.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -59,6 +60,7 @@ SHRINKAGE_LABELS: Final = 2.0
 lucky label does not make a model the best."""
 
 PRIOR_RELATIVE_ERROR: Final[Mapping[str, float]] = {
+    "calibrate": 0.2,
     "simulator": 0.2,
     "bottleneck": 0.3,
     "v4": 0.9,
@@ -101,7 +103,7 @@ def recommend(
     scored = [e for e in estimates if e.labels > 0 and e.accuracy_ratio is not None]
     if not scored:
         auto = () if phase is None else (auto_model(phase),)
-        order = ("simulator", "bottleneck", *auto, "v4.1", "v4")
+        order = [*_measured_order(by_model), *auto, "v4.1", "v4"]
         return next((model for model in order if model in by_model), None)
     # A model without a score that is complete competes with its documented error: it may have
     # been missing only when the labels came.
@@ -111,6 +113,18 @@ def recommend(
     if held in rivals and expected_error(best) > SWITCH_RATIO * expected_error(held):
         return held.model
     return best.model
+
+
+def _measured_order(by_model: Mapping[str, CalibratedEstimate]) -> tuple[str, ...]:
+    """The simulator first, unless a calibration run of this database is the more certain."""
+
+    def width(model: str) -> float:
+        estimate = by_model.get(model)
+        return math.inf if estimate is None else math.log(estimate.upper / estimate.lower)
+
+    if width("calibrate") < width("simulator"):
+        return ("calibrate", "simulator", "bottleneck")
+    return ("simulator", "calibrate", "bottleneck")
 
 
 class Recommendation:

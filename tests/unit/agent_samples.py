@@ -352,6 +352,7 @@ def findings_of(at: float, **changes: Any) -> Findings:
         probes=(),
         written_bytes={},
         hidden_databases=0,
+        calibrations=(),
     )
     return Findings(**(readings | changes))
 

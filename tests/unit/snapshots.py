@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
+from agent.forecast.score import ScoreSummary
 from agent.loop import Published
 from agent.metrics import SnapshotCollector
 from agent.models.estimate import CalibratedEstimate, Estimate, MissingInput, ResourceUse
@@ -187,6 +188,17 @@ def busy_database() -> DatabaseSnapshot:
         estimates=Known((BOTTLENECK,), "fio", AT - 60.0),
         calibrated=Known((CALIBRATED,), "fio", AT - 60.0),
         simulated=Known(SIMULATED, "simulator", AT - 20.0),
+        forecast_score=ScoreSummary(
+            stalls=3,
+            unknown_stalls=1,
+            useful_lead_ratio=2.0 / 3.0,
+            median_lead_seconds=95.0,
+            lead_seconds=(0.0, 95.0, 140.0),
+            false_alarms=1,
+            false_alarms_per_day=0.5,
+            observed_seconds=172_800.0,
+            pending_alarms=0,
+        ),
         time_to_stall_seconds=known(0.0, "log"),
         debt_bytes=known(5.0e8, "manifest and options"),
         debt_clear_seconds=known(math.inf, "manifest and options"),

@@ -9,7 +9,7 @@ from agent.calibrate.figures import Measured, Written
 from agent.calibrate.options import parse
 from agent.calibrate.outcome import RunContext, outcome
 from agent.calibrate.result import CalibrationResult, OptionChange, Records, decode, encode
-from agent.calibrate.result_file import file_name, load_results, save_result, state_directory
+from agent.calibrate.result_file import file_name, load_results, save_result
 from agent.calibrate.text import announcement, result_lines
 from tests.unit.agent_samples import a_device
 from tests.unit.test_scratch_figures import points, reading, stalled
@@ -30,6 +30,7 @@ def context(**changes: Any) -> RunContext:
         "options": parse(OPTIONS),
         "options_changed": (OptionChange("merge_operator", "x", "nullptr", "the application's"),),
         "options_digest": "abc",
+        "options_key": "def",
         "watched_version": "7.8.3",
         "records": Records(16, 1024, 1.0, "random", 63, True, "log flush events"),
         "notes": (),
@@ -181,11 +182,6 @@ def test_state_is_never_written_into_a_database(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         save_result(str(tmp_path), a_result())
     assert os.listdir(tmp_path) == ["CURRENT"]
-
-
-def test_the_services_state_directory_goes_first() -> None:
-    """systemd sets it."""
-    assert state_directory({"STATE_DIRECTORY": "/var/lib/x:/y"}) == "/var/lib/x"
 
 
 def test_file_names_tell_databases_and_devices_apart() -> None:

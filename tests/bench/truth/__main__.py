@@ -77,13 +77,8 @@ def show_grid() -> None:
     """Names, what differs from the common case, and which are held out."""
     base = SCENARIOS[0]
     for scenario in SCENARIOS:
-        differs = [
-            f"{field}={getattr(scenario, field)}"
-            for field in scenario.__dataclass_fields__
-            if field != "name" and getattr(scenario, field) != getattr(base, field)
-        ]
         aside = "held out" if scenario.held_out else ""
-        print(f"{scenario.name:32} {aside:9} {' '.join(differs)}")
+        print(f"{scenario.name:32} {aside:9} {scenario.differences(base)}")
 
 
 def run_all(scenarios: list[Scenario], arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from tests.bench.truth.results import read_runs
 from tests.bench.truth.scenarios import SCENARIOS
 from tests.bench.truth.score_sections import every_scenario, scores_by_model, stalls_announced
 from tests.bench.truth.scores import pooled_spread
-from tests.bench.truth.truth_sections import remarks, repeatability, truth_table
+from tests.bench.truth.truth_sections import grid, remarks, repeatability, truth_table
 
 TITLES = {
     "before": "From the load before the answer, no saturation seen",
@@ -37,19 +37,20 @@ def page(judged: Sequence[Judged]) -> str:
         sections.append(every_scenario(judged, truths, moment))
     sections.append(stalls_announced(judged))
     sections.append(METHOD.read_text().rstrip())
-    sections += ["## The truth", truth_table(judged), repeatability(truths), remarks(judged)]
+    sections += ["## The truth", truth_table(judged), repeatability(truths)]
+    sections += [grid(judged), remarks(judged)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _head(judged: Sequence[Judged], truths: Truths) -> str:
     machine = judged[-1].run.machine
-    repeatability = pooled_spread(list(truths.values()))
+    scatter = pooled_spread(list(truths.values()))
     repeated = sum(len(values) > 1 for values in truths.values())
     said = (
         "No scenario was run twice: how well the truth repeats is unknown."
-        if repeatability is None
+        if scatter is None
         else f"The truth itself repeats with a relative standard deviation of "
-        f"{repeatability * 100:.1f} % ({repeated} scenarios run more than once): "
+        f"{scatter * 100:.1f} % (scenarios run more than once: {repeated}): "
         "no error below that means anything."
     )
     from_recordings = sum(one.replayed for one in judged)

@@ -1,7 +1,7 @@
 """The grid: what varies, and by how much. A third is held out, chosen by a hash of the name."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 MIB: Final = 1 << 20
@@ -47,6 +47,14 @@ class Scenario:
     def held_out(self) -> bool:
         """Whether it is kept aside while models are made."""
         return hashlib.sha256(self.name.encode()).digest()[0] % 3 == 0
+
+    def differences(self, other: "Scenario") -> str:
+        """The parameters in which it differs from another, as words."""
+        return ", ".join(
+            f"{field.name} {getattr(self, field.name)}"
+            for field in fields(self)
+            if field.name != "name" and getattr(self, field.name) != getattr(other, field.name)
+        )
 
     @property
     def keys(self) -> int:

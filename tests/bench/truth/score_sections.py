@@ -8,6 +8,10 @@ from tests.bench.truth.judged import Judged, Truths, score, truth_of
 from tests.bench.truth.markdown import percent, rate, table
 from tests.bench.truth.scores import summary, wilson
 
+NOT_MEASURED = (RECOMMENDED, "v4", "v4.1")
+"""The published formulas answer at once, whatever the database; the first usable estimate is the
+first of a model that works with what was measured."""
+
 EARLY_SECONDS = 30.0
 """An announcement as early as this leaves time to act."""
 
@@ -48,7 +52,7 @@ def every_scenario(judged: Sequence[Judged], truths: Truths, moment: str) -> str
     """One line per run: what was recommended, and every model's error."""
     models = [model for model in _models(judged) if model != RECOMMENDED]
     head = ["scenario", "load", "truth", "limit", "recommended", "error", "interval", "inside"]
-    head += ["named limit", "first after", *models]
+    head += ["named limit", "first usable", *models]
     rows = []
     for one in sorted(judged, key=lambda each: each.held_out):
         run = one.run
@@ -60,7 +64,8 @@ def every_scenario(judged: Sequence[Judged], truths: Truths, moment: str) -> str
             interval = f"{rate(prediction.lower)}..{rate(prediction.upper)}"
         if result is not None and result.inside is not None:
             inside = "yes" if result.inside else "no"
-        first = one.first_seconds.get(RECOMMENDED)
+        measured = [at for name, at in one.first_seconds.items() if name not in NOT_MEASURED]
+        first = min(measured, default=None)
         row = [
             f"{run.scenario}{' *' if one.held_out else ''}",
             percent(run.load.offered_puts_per_second / truth),
@@ -78,7 +83,10 @@ def every_scenario(judged: Sequence[Judged], truths: Truths, moment: str) -> str
             row.append(percent(None if own is None else own.error, signed=True))
         rows.append(row)
     limits = _limits_named(judged, moment)
-    below = "\\* held out. The columns behind are each model's signed error."
+    below = (
+        "\\* held out. *First usable* is when a model that works with what was measured first gave "
+        "a rate, from the agent's start. The columns behind are each model's signed error."
+    )
     return f"{table(head, rows)}\n\n{below}\n{limits}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from tests.bench.truth.judged import Judged, Truths
 from tests.bench.truth.markdown import percent, rate, table
 from tests.bench.truth.results import RunRecord
+from tests.bench.truth.scenarios import SCENARIOS
 from tests.bench.truth.scores import spread
 
 OTHERS_CPU_RATIO = 0.25
@@ -57,6 +58,18 @@ def repeatability(truths: Truths) -> str:
     )
 
 
+def grid(judged: Sequence[Judged]) -> str:
+    """What each scenario is: how it differs from the first of the grid."""
+    common = SCENARIOS[0]
+    run = {one.run.scenario for one in judged}
+    rows = [
+        [f"{scenario.name}{' *' if scenario.held_out else ''}", scenario.differences(common)]
+        for scenario in SCENARIOS
+        if scenario.name in run
+    ]
+    return "## The scenarios\n\n" + table(["scenario", "differs by"], rows)
+
+
 def remarks(judged: Sequence[Judged]) -> str:
     """What would make a figure mean something else."""
     lines = [
@@ -73,11 +86,10 @@ def _remarks(run: RunRecord) -> Iterable[str]:
         yield f"of the load before the answer only {percent(accepted)} was accepted"
     seen = run.truth.saturation
     others_cpu = seen.host_cpu_ratio - (seen.cpu_ratio or 0.0)
+    if others_cpu > OTHERS_CPU_RATIO:
+        yield f"other work used {percent(others_cpu)} of the host's CPU during the saturation"
     others_disk = (seen.other_disk_bytes_per_second or 0.0) / 1e6
-    if others_cpu > OTHERS_CPU_RATIO or others_disk > OTHERS_DISK_MB_PER_SECOND:
-        yield (
-            f"other work on the host used {percent(others_cpu)} of its CPU and wrote "
-            f"{others_disk:.0f} MB/s to the disk behind while the truth was measured"
-        )
+    if others_disk > OTHERS_DISK_MB_PER_SECOND:
+        yield f"other work wrote {others_disk:.0f} MB/s to the disk behind during the saturation"
     if not run.truth.held:
         yield "no share of the closed-loop rate held: the truth is what the last try accepted"
