@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     os.nice(NICENESS)
     sys.path[:0] = [root, site]
+    # msgspec does without it, and importing it costs as much as all the rest.
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
     import msgspec  # noqa: PLC0415 (not to be found before the path is set)
 
     from agent.models.lsm import ModelInputs  # noqa: PLC0415

@@ -394,5 +394,5 @@ def test_remembered_labels_give_the_same_estimates() -> None:
 
 def test_every_model_of_the_issue_has_a_documented_prior() -> None:
     """And V4's is wider than a factor of ten."""
-    assert PRIOR_LOG_HALF_WIDTH.keys() == {"v4", "v4.1", "bottleneck", "simulator"}
+    assert PRIOR_LOG_HALF_WIDTH.keys() == {"v4", "v4.1", "bottleneck", "simulator", "calibrate"}
     assert PRIOR_LOG_HALF_WIDTH["v4"] > math.log(10)
