@@ -245,7 +245,7 @@ def test_health_readiness_and_landing_page_answer(unconfigured: Unconfigured) ->
 
     assert running.get("/healthz") == (200, "ok\n")
     assert running.get("/readyz") == (200, "ready\n")
-    assert set(links) == {"/metrics", "/api/v1/status", "/healthz", "/readyz"}
+    assert set(links) == {"/metrics", "/api/v1/status", "/api/v1/explain", "/healthz", "/readyz"}
     assert {running.get(link)[0] for link in links} == {200}
 
 

@@ -105,7 +105,7 @@ def test_prometheus_answers_a_query_for_s_max(place: Path) -> None:
         ]
 
     models = {one["metric"]["model"]: float(one["value"][1]) for one in s_max}
-    assert models.keys() == {"v4", "v4.1"}
+    assert models.keys() >= {"v4", "v4.1"}
     assert all(value > 0 for value in models.values())
     assert {one["metric"]["db"] for one in s_max} == {str(database)}
     assert float(puts[0]["value"][1]) > 0
