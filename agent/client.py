@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from agent.api import StatusDocument
 from agent.explain.explanation import ExplainDocument, UnknownDatabase, decode
+from agent.status_documents import StatusDocument
 
 TIMEOUT_SECONDS = 5.0
 DEFAULT_URL = "http://127.0.0.1:10390"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from agent.api import (
+from agent.status_documents import (
     AlertDocument,
     DatabaseDocument,
     DeviceDocument,

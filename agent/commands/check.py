@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import click
 
-from agent.api import DatabaseDocument, StatusDocument
 from agent.client import DEFAULT_URL, NoDaemon, fetch_status
+from agent.status_documents import DatabaseDocument, StatusDocument
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

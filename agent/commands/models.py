@@ -3,9 +3,9 @@
 import click
 import msgspec
 
-from agent.api import PredictionDocument
 from agent.models.reference import validate
 from agent.models.select import predict
+from agent.status_documents import PredictionDocument
 
 
 def print_prediction(

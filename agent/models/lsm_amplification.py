@@ -103,7 +103,8 @@ def _resting_base_bytes(inputs: ModelInputs, tree: Tree, files: float, received:
     )
     if options.level_compaction_dynamic_level_bytes:
         target += received  # ComputeCompactionScore divides by the target and what comes down
-    return target * max(1.0, level0_score)
+    # More than one version of every key does not fit into a level.
+    return min(target * max(1.0, level0_score), tree.key_space_bytes)
 
 
 def _merged_share(tree: Tree, upper: float, lower_level_bytes: float, share: float) -> float:

@@ -11,18 +11,13 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from agent.api import (
-    DATABASE_QUANTITIES,
-    DatabaseDocument,
-    DeviceDocument,
-    StatusDocument,
-    status_document,
-)
+from agent.api import DATABASE_QUANTITIES, status_document
 from agent.client import NoDaemon, fetch_status
 from agent.http import HttpServer, ListenError, application
 from agent.loop import Published
 from agent.readings import Missing
 from agent.snapshot import DatabaseSnapshot, Snapshot
+from agent.status_documents import DatabaseDocument, DeviceDocument, StatusDocument
 from tests.unit import snapshots
 from tests.unit.snapshots import AT, FixedClock
 

@@ -73,7 +73,7 @@ def test_a_run_with_this_databases_options_is_an_estimate() -> None:
     found = estimate_of(RUN)
 
     assert found is not None
-    assert ("calibrate", 20_000.0, NOW - 3600.0) == (found.model, found.puts_per_second, found.at)
+    assert (found.model, found.puts_per_second, found.at) == ("calibrate", 20_000.0, NOW - 3600.0)
     assert found.log_half_width == LOG_HALF_WIDTH
 
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.api import StatusDocument, status_document
+from agent.api import status_document
 from agent.bandwidth import Capacity
 from agent.readings import Known, Missing, Quantity
 from agent.render import WIDTH, plain, status_lines
 from agent.snapshot import Snapshot
+from agent.status_documents import StatusDocument
 from probes.rocksdb.samples import StallCondition
 from tests.unit import snapshots
 from tests.unit.snapshots import AT, WALL
