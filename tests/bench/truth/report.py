@@ -9,6 +9,7 @@ from tests.bench.truth.scenarios import SCENARIOS
 from tests.bench.truth.score_sections import every_scenario, scores_by_model, stalls_announced
 from tests.bench.truth.scores import pooled_spread
 from tests.bench.truth.truth_sections import grid, remarks, repeatability, truth_table
+from tests.bench.truth.whatif_section import whatif_checked
 
 TITLES = {
     "before": "From the load before the answer, no saturation seen",
@@ -24,18 +25,19 @@ def document(directory: Path) -> str:
     judged = [judge(path, run, held_out) for path, run in read_runs(directory)]
     if not judged:
         raise RuntimeError(f"no results below {directory}")
-    return page(judged)
+    whatif = whatif_checked(directory, judged, truths_of(judged))
+    return page(judged, whatif)
 
 
-def page(judged: Sequence[Judged]) -> str:
-    """The page for these runs."""
+def page(judged: Sequence[Judged], whatif: str = "") -> str:
+    """The page for these runs; ``whatif`` is the section about changes."""
     truths = truths_of(judged)
     sections = [_head(judged, truths)]
     for moment in MOMENTS:
         sections.append(f"## {TITLES[moment]}")
         sections.append(scores_by_model(judged, truths, moment))
         sections.append(every_scenario(judged, truths, moment))
-    sections.append(stalls_announced(judged))
+    sections += [stalls_announced(judged), whatif]
     sections.append(METHOD.read_text().rstrip())
     sections += ["## The truth", truth_table(judged), repeatability(truths)]
     sections += [grid(judged), remarks(judged)]
