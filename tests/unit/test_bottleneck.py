@@ -152,8 +152,12 @@ def test_the_rows_are_in_order_and_named_as_published() -> None:
 
 def test_larger_batches_at_saturation_take_bytes_off_a_put() -> None:
     """Measured with 4 files a merge, at saturation level 0 stands near its slowdown trigger."""
-    low = saturated_bytes_per_put(inputs(), demands())
-    high = saturated_bytes_per_put(inputs(), demands(level0_files_per_merge=a_demand(14.0)))
+    known = {"compaction_written_bytes": a_demand(3000.0, 0.01)}
+    one_slot = inputs(options={"max_background_compactions": 1})
+    low = saturated_bytes_per_put(one_slot, demands(**known))
+    high = saturated_bytes_per_put(
+        one_slot, demands(level0_files_per_merge=a_demand(14.0), **known)
+    )
     assert not isinstance(low, Missing)
     assert not isinstance(high, Missing)
     assert low.compaction < 3000.0
@@ -204,7 +208,8 @@ def test_the_wal_costs_nothing_when_it_is_not_used() -> None:
 
 
 def test_merges_of_level_0_use_one_slot_however_many_there_are() -> None:
-    """Where they are all the work, eight slots are no more than one."""
+    """Where they are all the work, eight slots give no more than one: the others only merge level 0
+    within itself, for more bytes."""
     alone = demands(level_merges=(LevelMerge(0, 1, 10, 1.0, 1.0, 2.0, 0.0),))
     slots = [
         bound(
@@ -213,11 +218,11 @@ def test_merges_of_level_0_use_one_slot_however_many_there_are() -> None:
         )
         for count in (1, 8)
     ]
-    assert slots[0] == slots[1]
+    assert slots[1] <= slots[0]
     parallel = estimate(
         inputs(options={"max_background_compactions": 8, "max_subcompactions": 4}), alone
     )
-    assert bound(parallel, "compaction_threads") == pytest.approx(4 * slots[0])
+    assert bound(parallel, "compaction_threads") == pytest.approx(4 * slots[1])
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,7 +17,7 @@ STATE = LearnedState(
 )
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def log() -> Iterator[list[dict[str, object]]]:
     """What was logged."""
     with structlog.testing.capture_logs() as entries:
