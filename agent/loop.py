@@ -101,13 +101,14 @@ class Loop:
 
 
 class ChangeLog:
-    """Writes one line when a probe begins or ceases to fail, and when an alert changes."""
+    """One line when a probe begins or ceases to fail, an alert changes, a database saturates."""
 
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._probes: dict[tuple[str, str], str | None] = {}
         self._alerts: dict[tuple[str, str, str], bool] = {}
         self._databases: dict[str, int] = {}
+        self._saturated: set[str] = set()
 
     def write(self, snapshot: Snapshot) -> bool:
         """Log the differences to the previous snapshot; True when a database is new or another."""
@@ -145,7 +146,20 @@ class ChangeLog:
                 value=alert.value,
                 summary=alert.summary if alert.active else None,
             )
+        self._write_saturation(snapshot)
         return databases_changed
+
+    def _write_saturation(self, snapshot: Snapshot) -> None:
+        """When a database becomes its own limit, and what had been learned when that ended."""
+        now = {database.name for database in snapshot.databases if database.saturated}
+        for database in snapshot.databases:
+            if database.name in now - self._saturated:
+                self._log.info("saturation_began", db=database.name)
+            elif database.name in self._saturated - now:
+                self._log.info(
+                    "saturation_ended", db=database.name, episodes=database.episodes_total
+                )
+        self._saturated = now
 
     def _write_databases(self, snapshot: Snapshot) -> bool:
         now = {database.name: database.incarnations for database in snapshot.databases}

@@ -205,7 +205,7 @@ def busy_database() -> DatabaseSnapshot:
         recommended_model="bottleneck",
         bottleneck="device_write",
         episodes_total=3,
-        saturated=True,
+        saturated=False,
     )
 
 

@@ -128,6 +128,24 @@ def test_an_alert_is_told_of_when_it_begins_and_when_it_ends(lines: LogCapture) 
     )
 
 
+def test_saturation_is_told_of_when_it_begins_and_when_it_ends(lines: LogCapture) -> None:
+    """With how many episodes have been learned from."""
+
+    def saturated(*, now: bool) -> Snapshot:
+        database = dataclasses.replace(busy_database(), saturated=now, episodes_total=3)
+        return dataclasses.replace(quiet(), databases=(database,))
+
+    told = written(
+        lines, saturated(now=False), saturated(now=True), saturated(now=True), saturated(now=False)
+    )
+
+    assert [event for event in told if event.startswith("saturation")] == [
+        "saturation_began",
+        "saturation_ended",
+    ]
+    assert lines.entries[-1]["episodes"] == 3
+
+
 def test_a_database_is_told_of_when_it_comes_changes_and_goes(lines: LogCapture) -> None:
     """The first incarnation, found after the database was there without one, is no change."""
     assert written(
