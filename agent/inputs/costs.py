@@ -16,6 +16,10 @@ SPREAD_OVERLAP: Final = 0.2  # ascending keys cost no merge of the base level
 SPREAD_NO_CPU: Final = 0.1  # CPU is rarely the limit
 SPREAD_UNCERTAIN_DEMAND: Final = 0.3  # a single cycle tells no error: most are within a third
 
+KEY_SPACE_SHARE: Final = 0.3
+"""How much of an error of the key space, in log space, gets into the rate: it decides what merges
+drop, which is at most half of the bytes of a put."""
+
 COMPACTION_CPU_PRIOR: Final = {"none": 6e-9, "snappy": 8e-9, "lz4": 8e-9, "zstd": 18e-9}
 """Core seconds per byte of input where nothing tells them: one core merges 50 to 170 MB/s."""
 
@@ -103,6 +107,7 @@ def _key_space_bytes(demands: Demands, notes: Fallbacks) -> float | None:
     space = demands.key_space
     if space is None:
         return None
+    notes.widen(KEY_SPACE_SHARE * (space.spread_ratio or 0.0))
     notes.sources["key_space_bytes"] = "log compaction events"
     return min(space.bytes, ALL_KEYS_NEW_BYTES)
 
@@ -123,10 +128,13 @@ def _merge_ratios(demands: Demands, tree: TreeOptions, notes: Fallbacks) -> tupl
                 SPREAD_NO_MERGE,
             )
         return 1.0, 1.0
-    for ratio in (demands.compaction_output_ratio, demands.merge_into_last_output_ratio):
+    # With the key space known the models work out themselves what a merge of any size drops.
+    ratios = (demands.compaction_output_ratio, demands.merge_into_last_output_ratio)
+    for ratio in () if demands.key_space is not None else ratios:
         if isinstance(ratio, Measured):
             spread = ratio.spread_ratio
-            notes.widen(SPREAD_UNCERTAIN_DEMAND if spread is None else min(spread, 1.0))
+            limit = SPREAD_UNCERTAIN_DEMAND
+            notes.widen(limit if spread is None else min(spread, limit))
     # Nothing is dropped above the last level but what meets a newer version of itself: where only
     # one of the two was seen, the other is between it and 1.
     if middle is None:

@@ -188,11 +188,12 @@ class Calibration:
                 trust *= 0.5 ** (stale / STALE_HALF_LIFE_SECONDS)
                 days = (stale + FRESH_SECONDS) / 86400.0
                 reasons.append(f"the newest label is {days:.0f} days old")
-            half_width = (1 - trust) * prior + trust * learned.label_half_width
-            half_width *= learned.widening
+            by_labels = learned.label_half_width
             if learned.own_half_width and (log_half_width or 0.0) > learned.own_half_width:
-                half_width *= (log_half_width or 0.0) / learned.own_half_width
+                # Only what the labels say: the prior part is no narrower than the claim already.
+                by_labels *= (log_half_width or 0.0) / learned.own_half_width
                 reasons.append("the inputs are less certain than they were at the labels")
+            half_width = ((1 - trust) * prior + trust * by_labels) * learned.widening
             basis = "labels" if learned.counted >= needed else "few labels"
         factor = math.exp(learned.log_factor)
         rate = puts_per_second * factor
