@@ -3,19 +3,22 @@
 `Calibration`, one per (database, device):
 
     note(raw, calibrated, now)       every tick outside saturation: what was published, for later
+    present(answers)                 every tick: what the models say themselves
     label(episode) -> bool           what `EpisodeDetector` reported; True when something changed
     calibrated(model, puts_per_second, log_half_width, wall_seconds) -> CalibratedEstimate
     set_conditions(options_key, device_key)
 
 Lead. A label is compared with what was predicted *before* it: the median of the predictions noted
-between 90 and 30 s before the onset of saturation (what was believed then, not the first guesses
+between 50 and 30 s before the onset of saturation (what was believed then, not the first guesses
 of a young daemon), or, without any there, the last one within the
 hour before. Predictions made during an episode have seen the answer and are never noted. Only raw
 predictions are corrected; corrected ones are only scored, so nothing is trained on itself.
 
-Correction. Per label and model the residual is ln(measured / raw). The factor is exp of their
-Huber mean in which a label weighs half as much for every 10 later ones, less when it is less
-certain, and a quarter when it was measured under other options. It is shrunk towards 1 as a normal
+Correction. Per label and model the residual is ln(measured / raw). Where the raw answer at the time
+of the label is nearer to it, because the model has learned more of the database since, only that
+part of the error is corrected that is still made: else it would be corrected twice. The factor is
+exp of their Huber mean in which a label weighs half as much for every 10 later ones, less when it
+is less certain, and a quarter when it was measured under other options. It is shrunk towards 1 as a normal
 prior would do: the prior weighs (scatter / bias)^2 labels, where bias is the documented spread of
 the model between hosts, scatter that of labels on one host. Bounds (ceiling, floor) pull while they
 are violated.
@@ -35,9 +38,11 @@ Coverage's interval is Clopper and Pearson's, level 0.9.
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from agent.learning.conformal import clopper_pearson, labels_for
 from agent.learning.correction import Correction, correction, prior_half_width
@@ -47,7 +52,7 @@ from agent.models.estimate import INTERVAL_LEVEL, CalibratedEstimate
 from agent.models.prediction import CONFIDENCE_LEVELS
 
 LEAD_SECONDS: Final = 30.0
-LEAD_WINDOW_SECONDS: Final = 60.0
+LEAD_WINDOW_SECONDS: Final = 20.0
 LEAD_LONGEST_SECONDS: Final = 3600.0
 NOTE_EVERY_SECONDS: Final = 10.0
 
@@ -56,6 +61,10 @@ STALE_HALF_LIFE_SECONDS: Final = 30 * 86400.0
 """From a week on, what labels say about the width counts half as much with every 30 days."""
 
 MAX_LABELS: Final = 64
+
+WIDEST: Final = 50.0
+"""A half width beyond this says nothing more, and its exponential would leave the numbers."""
+
 WIDTH_LEVELS: Final = (0.5, 0.25, 0.1)
 """Half widths up to which confidence is medium, high and very high."""
 
@@ -74,6 +83,7 @@ class Calibration:
         self._labels = list(labels)
         self._noted: dict[str, deque[_Noted]] = {}
         self._corrections: dict[str, Correction] = {}
+        self._present: dict[str, float] = {}
         self._options_key = self._device_key = ""
 
     @property
@@ -86,6 +96,10 @@ class Calibration:
         if (options_key, device_key) != (self._options_key, self._device_key):
             self._options_key, self._device_key = options_key, device_key
             self._corrections.clear()
+
+    def present(self, answers: Mapping[str, float]) -> None:
+        """The models' own answers of this tick, by model; a label is compared with them too."""
+        self._present = dict(answers)
 
     def note(self, raw: RawEstimate, published: CalibratedEstimate, now: float) -> None:
         """Remember what was said at ``now``, outside saturation, for an episode that may follow.
@@ -114,6 +128,9 @@ class Calibration:
             self._labels.remove(known)
             self._corrections.clear()
         predictions = self._before(episode.started_at) if known is None else known.predictions
+        predictions = tuple(
+            msgspec.structs.replace(p, raw_then=self._present.get(p.model)) for p in predictions
+        )
         if episode.status == "withdrawn" or not predictions:
             return known is not None
         label = Label(
@@ -194,6 +211,7 @@ class Calibration:
                 by_labels *= (log_half_width or 0.0) / learned.own_half_width
                 reasons.append("the inputs are less certain than they were at the labels")
             half_width = ((1 - trust) * prior + trust * by_labels) * learned.widening
+            half_width = min(half_width, WIDEST)
             basis = "labels" if learned.counted >= needed else "few labels"
         factor = math.exp(learned.log_factor)
         rate = puts_per_second * factor

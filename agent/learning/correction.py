@@ -130,7 +130,7 @@ def _evidence(active: Sequence[tuple[Label, PredictionBefore]], options_key: str
         weight = 0.5 ** (age / HALF_LIFE_LABELS)
         weight *= certain / (SCATTER**2 + label.log_uncertainty**2)
         weight *= 1.0 if label.options_key == options_key else OTHER_OPTIONS_WEIGHT
-        residual = math.log(label.puts_per_second / p.raw)
+        residual = _still_made(label, p)
         if label.kind == "ceiling":
             # "At most this plus a little": the label's own uncertainty.
             evidence.append(Evidence(residual + label.log_uncertainty, weight, "at_most"))
@@ -139,6 +139,19 @@ def _evidence(active: Sequence[tuple[Label, PredictionBefore]], options_key: str
         else:
             evidence.append(Evidence(residual, weight))
     return evidence
+
+
+def _still_made(label: Label, before: PredictionBefore) -> float:
+    """The error of the model's own answer before the episode, as far as it still makes it.
+
+    Where it erred one way before and the other way now, the one that lowers the rate counts: who
+    acts on a rate that is too high gets a stall.
+    """
+    error = math.log(label.puts_per_second / before.raw)
+    if not before.raw_then or before.raw_then <= 0:
+        return error
+    now = math.log(label.puts_per_second / before.raw_then)
+    return min(error, now, key=abs) if error * now > 0 else min(error, now)
 
 
 def _watch(

@@ -16,6 +16,7 @@ class PredictionBefore(msgspec.Struct, frozen=True):
     lower: float
     upper: float
     verified: bool  # labels stood behind the published value
+    raw_then: float | None = None  # the model's own answer when the label was measured
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What the host integrator wires: observations and estimates in, calibrated estimates out. Pure.
+"""What all databases teach: observations and estimates in, calibrated estimates out. Pure.
 
     learning = Learning(remembered)            # a LearnedState, fresh or as it was saved
     view = learning.update(key, observation, estimates, phase)          # once per tick and database
@@ -115,6 +115,7 @@ class Learning:
             database.detector = EpisodeDetector()
         calibration = database.calibration
         calibration.set_conditions(observation.options_key, key.device.key)
+        calibration.present({raw.model: raw.puts_per_second for raw in estimates})
         episodes = database.detector.update(observation)
         for episode in episodes:
             self._learn(database, episode)

@@ -14,6 +14,7 @@ What becomes of it when the host changes, by rule:
 - What was not seen for KEPT_SECONDS is forgotten, and so are the oldest above MAX_ENTRIES.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -22,6 +23,11 @@ from agent.learning.labels import Label
 
 VERSION: Final = 1
 """Grows when an older program could misread the file, and only then: fields are only added."""
+
+RATES: Final = (1e-60, 1e60)
+"""Puts or bytes per second beyond these were never measured; their logarithms would be."""
+
+LOG_WIDTHS: Final = (1e-6, 100.0)
 
 KEPT_SECONDS: Final = 180 * 86400.0
 MAX_ENTRIES: Final = 256
@@ -83,41 +89,65 @@ class _Header(msgspec.Struct):
 
 
 def encode(state: LearnedState) -> bytes:
-    """The bytes to be written: JSON, one line."""
-    return msgspec.json.encode(state) + b"\n"
+    """The bytes to be written: JSON, one line. Databases whose path is no valid UTF-8 are left out:
+    JSON cannot hold them."""
+    try:
+        return msgspec.json.encode(state) + b"\n"
+    except UnicodeEncodeError:
+        kept = tuple(entry for entry in state.databases if _is_text(entry.path))
+        return msgspec.json.encode(msgspec.structs.replace(state, databases=kept)) + b"\n"
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(raw: bytes) -> LearnedState:
     """The state again. UnknownVersion and Damaged as their names say."""
     try:
         version = msgspec.json.decode(raw, type=_Header).version
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(str(error)) from error
     if version != VERSION:
         raise UnknownVersion(f"version {version}, this program writes {VERSION}")
     try:
         state = msgspec.json.decode(raw, type=LearnedState)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(str(error)) from error
-    problem = _problem(state)
-    if problem is not None:
-        raise Damaged(problem)
+    wrong = problem(state)
+    if wrong is not None:
+        raise Damaged(wrong)
     return state
 
 
-def _problem(state: LearnedState) -> str | None:
+def problem(state: LearnedState) -> str | None:
     """Why a well-formed state cannot be true: every rate and width enters a logarithm."""
     for database in state.databases:
+        if database.episodes_total < 0:
+            return f"{database.path} has {database.episodes_total} episodes"
         for label in database.labels:
-            if not label.puts_per_second > 0 or not label.log_uncertainty > 0:
-                return f"a label of {database.path} has no positive rate"
+            if not _within(RATES, label.puts_per_second):
+                return f"a label of {database.path} has no positive rate that can be"
+            if not _within(LOG_WIDTHS, label.log_uncertainty):
+                return f"a label of {database.path} has no positive uncertainty that can be"
             for p in label.predictions:
-                if not (p.raw > 0 and 0 < p.lower < p.upper and p.published > 0):
+                rates = (p.raw, p.published, p.lower, p.upper)
+                if not (all(_within(RATES, rate) for rate in rates) and p.lower < p.upper):
                     return f"a prediction for {database.path} has no positive rate or interval"
+                if p.log_half_width is not None and not 0.0 <= p.log_half_width < math.inf:
+                    return f"a prediction for {database.path} has no width that can be"
     for device in state.devices:
-        if not device.baseline_bytes_per_second > 0:
-            return f"the baseline of {device.device.name} is not positive"
+        if not _within(RATES, device.baseline_bytes_per_second):
+            return f"the baseline of {device.device.name} is not positive, or cannot be"
     return None
+
+
+def _within(limits: tuple[float, float], value: float) -> bool:
+    return limits[0] <= value <= limits[1]
 
 
 def pruned(state: LearnedState, wall_seconds: float) -> LearnedState:

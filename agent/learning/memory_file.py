@@ -3,18 +3,17 @@
     directory = choose_state_directory(configured, environ, database_paths)  # None: none can be had
     file = MemoryFile(directory, log)
     state = file.load()                        # a fresh LearnedState when there is nothing usable
-    file.save_when_due(learning.revision, learning.memory, now, wall_seconds)    # once a tick
-    file.save(learning.revision, learning.memory(wall_seconds))         # at the end
+    file.save(learning.revision, learning.memory(wall_seconds))
     file.written_bytes                         # for the wear account, purpose "state"
 
-Saving waits for the device (fsync), which takes seconds exactly while a database is saturated: call
-``save_when_due`` from a thread that no tick waits for.
+Saving waits for the device (fsync), which takes seconds exactly while a database is saturated: it
+belongs in a thread that no tick waits for: ``agent.learning.memory_saver``, which also says when.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -96,7 +95,6 @@ class MemoryFile:
         self._directory = directory
         self._log = log
         self._saved_revision = 0
-        self._tried_at: float | None = None
         self._failure: str | None = None
         self.written_bytes = 0
         """Bytes that saving has sent to the device, whole pages, since the start."""
@@ -140,23 +138,10 @@ class MemoryFile:
             "state_unusable", file=self.path, reason=reason, detail=f"{kept}; starting afresh"
         )
 
-    def save_when_due(
-        self,
-        revision: int,
-        state: Callable[[float], LearnedState],
-        now: float,
-        wall_seconds: float,
-    ) -> bool:
-        """Save what changed, at most once a minute; ``now`` is monotonic. True when it was saved.
-
-        ``state`` is asked for the state only when it is to be written.
-        """
-        if revision == self._saved_revision:
-            return False
-        if self._tried_at is not None and now - self._tried_at < SAVE_SECONDS:
-            return False
-        self._tried_at = now
-        return self.save(revision, state(wall_seconds))
+    @property
+    def saved_revision(self) -> int:
+        """The revision of what lies on the device; 0: nothing was saved yet."""
+        return self._saved_revision
 
     def save(self, revision: int, state: LearnedState) -> bool:
         """Save now, unless nothing changed; a failure is told once. True when it was saved."""

@@ -22,16 +22,15 @@ class MemorySaver:
     def __init__(self, learning: Learning, file: MemoryFile) -> None:
         self._learning = learning
         self._file = file
-        self._offered_revision = learning.revision
         self._offered_at: float | None = None
         self._waiting: queue.SimpleQueue[_Save | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
         self._thread.start()
 
     def after_tick(self, snapshot: Snapshot) -> None:
-        """Have what changed saved, at most once a minute."""
+        """Have what changed saved, at most once a minute; what failed is tried again then."""
         recently = self._offered_at is not None and snapshot.at - self._offered_at < SAVE_SECONDS
-        if not recently:
+        if not recently and self._waiting.empty():
             self._offer(snapshot.at, snapshot.wall_seconds)
 
     def close(self, wall_seconds: float, wait_seconds: float) -> None:
@@ -42,8 +41,8 @@ class MemorySaver:
 
     def _offer(self, at: float, wall_seconds: float) -> None:
         revision = self._learning.revision
-        if revision != self._offered_revision:
-            self._offered_revision, self._offered_at = revision, at
+        if self._file.path is not None and revision != self._file.saved_revision:
+            self._offered_at = at
             self._waiting.put(_Save(revision, self._learning.memory(wall_seconds)))
 
     def _work(self) -> None:

@@ -53,7 +53,6 @@ class EpisodeObservation:
     options_key: str = ""
     foreign_bytes_per_second: float | None = None
     device_write_bytes_per_second: float | None = None
-    device_saturated: bool | None = None
 
 
 def options_key(options: OptionsSample) -> str:

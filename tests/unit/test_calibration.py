@@ -12,7 +12,7 @@ from agent.learning.calibration import Calibration
 from agent.learning.conformal import clopper_pearson
 from agent.learning.correction import PRIOR_LOG_HALF_WIDTH
 from agent.learning.episodes import Episode
-from agent.learning.labels import RawEstimate
+from agent.learning.labels import Label, PredictionBefore, RawEstimate
 from agent.models.estimate import CalibratedEstimate
 
 WALL = 1.7e9
@@ -396,3 +396,45 @@ def test_every_model_of_the_issue_has_a_documented_prior() -> None:
     """And V4's is wider than a factor of ten."""
     assert PRIOR_LOG_HALF_WIDTH.keys() == {"v4", "v4.1", "bottleneck", "simulator", "calibrate"}
     assert PRIOR_LOG_HALF_WIDTH["v4"] > math.log(10)
+
+
+@pytest.mark.parametrize(
+    ("raw_before", "raw_then", "corrected"),
+    [
+        (10_000.0, 10_000.0, 20_000.0),  # still made: all of it
+        (10_000.0, 19_000.0, 20_000.0),  # learned meanwhile: the rest only
+        (10_000.0, 22_000.0, 20_000.0),  # now the other way: down, not up
+        (19_000.0, 10_000.0, 10_526.0),  # said better before: no more than that error
+    ],
+)
+def test_only_the_error_that_is_still_made_is_corrected(
+    raw_before: float, raw_then: float, corrected: float
+) -> None:
+    """A young daemon's first guess must not be held against what it says after an episode."""
+    evidence = PredictionBefore(
+        model="simulator",
+        raw=raw_before,
+        log_half_width=None,
+        published=raw_before,
+        lower=raw_before / 2,
+        upper=raw_before * 2,
+        verified=False,
+        raw_then=raw_then,
+    )
+    labels = tuple(
+        Label(
+            started_wall_seconds=1000.0 * number,
+            ended_wall_seconds=1000.0 * number + 100.0,
+            kind="stop",
+            puts_per_second=20_000.0,
+            log_uncertainty=0.05,
+            closed=True,
+            options_key="",
+            device_key="",
+            predictions=(evidence,),
+        )
+        for number in range(12)
+    )
+    said = Calibration(labels).calibrated("simulator", raw_then, None, 12_100.0)
+
+    assert said.puts_per_second == pytest.approx(corrected, rel=0.03)
