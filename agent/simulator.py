@@ -1,7 +1,7 @@
 """Runs the LSM simulator: inline for replay and commands, in a child process for the daemon.
 
 ``submit`` says what to simulate and returns at once; ``answers`` has what came of the last run for
-each database, ``estimates`` the same as estimates, each made with the inputs it was simulated from.
+each database.
 """
 
 import os
@@ -12,9 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent.models.estimate import Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate
-from agent.models.lsm_estimate import simulator_estimate
 from agent.models.lsm_simulator import simulate
 from agent.readings import Missing
 from probes.clock import Clock
@@ -51,30 +49,9 @@ class Simulator(Protocol):
         """The latest answer, or why there is none, of every database submitted."""
         ...
 
-    def estimates(self) -> Mapping[str, Estimate | Missing]:
-        """The same as estimates."""
-        ...
-
-    def forget(self, database: str) -> None:
-        """The database is gone, or is another one now."""
-        ...
-
     def close(self) -> None:
         """Give up what waits and runs."""
         ...
-
-
-class _Answered(msgspec.Struct, frozen=True):
-    inputs: ModelInputs
-    rate: SimulatedRate
-
-
-def _estimate(answer: _Answered | Missing) -> Estimate | Missing:
-    return answer if isinstance(answer, Missing) else simulator_estimate(answer.inputs, answer.rate)
-
-
-def _rate(answer: _Answered | Missing) -> SimulatedRate | Missing:
-    return answer if isinstance(answer, Missing) else answer.rate
 
 
 class InlineSimulator:
@@ -85,7 +62,7 @@ class InlineSimulator:
 
     def __init__(self, interval_seconds: float = DEFAULT_INTERVAL_SECONDS) -> None:
         self._interval_seconds = interval_seconds
-        self._answers: dict[str, _Answered | Missing] = {}
+        self._answers: dict[str, SimulatedRate | Missing] = {}
         self._submitted_at: dict[str, float] = {}
 
     def submit(self, database: str, inputs: ModelInputs) -> None:
@@ -95,22 +72,13 @@ class InlineSimulator:
             return
         self._submitted_at[database] = inputs.at
         try:
-            self._answers[database] = _Answered(inputs, simulate(inputs))
+            self._answers[database] = simulate(inputs)
         except (ValueError, ArithmeticError) as error:
             self._answers[database] = Missing("simulator_failed", str(error))
 
     def answers(self) -> Mapping[str, SimulatedRate | Missing]:
         """The latest answer of every database submitted."""
-        return {name: _rate(answer) for name, answer in self._answers.items()}
-
-    def estimates(self) -> Mapping[str, Estimate | Missing]:
-        """The same as estimates."""
-        return {name: _estimate(answer) for name, answer in self._answers.items()}
-
-    def forget(self, database: str) -> None:
-        """Drop what is known of a database."""
-        self._answers.pop(database, None)
-        self._submitted_at.pop(database, None)
+        return dict(self._answers)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -138,7 +106,7 @@ class ChildProcessSimulator:
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
         self._changed = threading.Condition()
-        self._answers: dict[str, _Answered | Missing] = {}
+        self._answers: dict[str, SimulatedRate | Missing] = {}
         self._waiting: dict[str, ModelInputs] = {}
         self._started_at: dict[str, float] = {}
         self._running: str | None = None
@@ -162,19 +130,7 @@ class ChildProcessSimulator:
     def answers(self) -> Mapping[str, SimulatedRate | Missing]:
         """The latest answer of every database submitted."""
         with self._changed:
-            return {name: _rate(answer) for name, answer in self._answers.items()}
-
-    def estimates(self) -> Mapping[str, Estimate | Missing]:
-        """The same as estimates."""
-        with self._changed:
-            answers = dict(self._answers)
-        return {name: _estimate(answer) for name, answer in answers.items()}
-
-    def forget(self, database: str) -> None:
-        """Drop what is known and what waits of a database, an answer under way included."""
-        with self._changed:
-            for known in (self._answers, self._waiting, self._started_at):
-                known.pop(database, None)
+            return dict(self._answers)
 
     def wait_until_idle(self, timeout_seconds: float) -> bool:
         """Wait for the runs submitted so far; False when they took longer."""
@@ -206,11 +162,10 @@ class ChildProcessSimulator:
             answer = self._simulate(inputs)
             with self._changed:
                 self._running = None
-                if database in self._answers:  # else it was forgotten meanwhile
-                    self._answers[database] = answer
+                self._answers[database] = answer
                 self._changed.notify_all()
 
-    def _simulate(self, inputs: ModelInputs) -> _Answered | Missing:
+    def _simulate(self, inputs: ModelInputs) -> SimulatedRate | Missing:
         argv = (
             sys.executable,
             "-P",  # keeps the working directory out of the module path
@@ -235,7 +190,7 @@ class ChildProcessSimulator:
                 f"{self._timeout_seconds:g} s",
             )
         try:
-            return _Answered(inputs, msgspec.json.decode(completed.stdout, type=SimulatedRate))
+            return msgspec.json.decode(completed.stdout, type=SimulatedRate)
         except msgspec.DecodeError:
             told = (completed.stdout or completed.stderr).decode("utf-8", "replace")
             return Missing("simulator_failed", " ".join(told.split())[-300:])

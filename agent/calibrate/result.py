@@ -13,6 +13,10 @@ import msgspec
 
 FORMAT_VERSION: Final = 1
 
+_LEAST_RATE: Final = 1e-6
+_MOST_RATE: Final = 1e15
+_MOST_BYTES: Final = 1e24
+
 SOURCE: Final = "calibrate"
 """How a value out of this file is labelled wherever it is shown."""
 
@@ -175,4 +179,12 @@ def decode(content: bytes) -> CalibrationResult:
     result = msgspec.json.decode(content, type=CalibrationResult)
     if result.format_version != FORMAT_VERSION:
         raise ValueError(f"format {result.format_version} is not {FORMAT_VERSION}")
+    rates = (result.puts_per_second, result.sustained_capacity)
+    if not all(rate is None or _LEAST_RATE <= rate <= _MOST_RATE for rate in rates):
+        raise ValueError(f"rates of {rates} a second cannot be")
+    if result.records.record_bytes <= 0:
+        raise ValueError(f"records of {result.records.record_bytes} bytes cannot be")
+    sizes = (result.database_bytes, result.scratch_bytes_end)
+    if not all(size is None or size == 0 or 1.0 <= size <= _MOST_BYTES for size in sizes):
+        raise ValueError(f"databases of {sizes} bytes cannot be")
     return result

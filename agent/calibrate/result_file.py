@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 
 from agent.calibrate.result import CalibrationResult, decode, encode
 from agent.calibrate.scratch_directory import enclosing_database
@@ -66,11 +67,21 @@ def load_results(directory: str) -> tuple[CalibrationResult, ...]:
         if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
             continue
         try:
-            with open(os.path.join(directory, name), "rb") as file:
-                found.append(decode(file.read(_MAX_BYTES)))
-        except (OSError, ValueError):  # msgspec's errors are ValueErrors
+            found.append(decode(_read(os.path.join(directory, name))))
+        except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
             continue
     return tuple(found)
+
+
+def _read(path: str) -> bytes:
+    # O_NONBLOCK: a pipe in its place must not make the daemon wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        return os.read(descriptor, _MAX_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def file_name(database: str | None, device_name: str) -> str:

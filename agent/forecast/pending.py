@@ -13,8 +13,27 @@ CalculateBaseBytes, the same in 6.29, 7.8, 9.8 and 11.x.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from probes.rocksdb.samples import ColumnFamilyShape, LevelShape
+
+MOST_LEVELS: Final = 100
+MULTIPLIERS: Final = (0.01, 1000.0)
+"""No tree is like that. Within these, the target of no level leaves the range of a number."""
+
+
+def level_count(num_levels: int | None) -> int:
+    """The option as it can be used; RocksDB's default where it is not said."""
+    return 7 if num_levels is None else min(MOST_LEVELS, max(1, num_levels))
+
+
+def level_multiplier(value: float | None) -> float:
+    """max_bytes_for_level_multiplier as it can be used: what is not positive RocksDB takes for 1
+    (db/column_family.cc, SanitizeOptions)."""
+    if value is None:
+        return 10.0
+    least, most = MULTIPLIERS
+    return min(most, max(least, value)) if value > 0.0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)

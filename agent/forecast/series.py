@@ -10,6 +10,8 @@ from collections import deque
 from agent.forecast.pending import (
     LevelOptions,
     estimated_pending_compaction_bytes,
+    level_count,
+    level_multiplier,
     stall_file_count,
 )
 from agent.forecast.trends import SawtoothTrend
@@ -94,10 +96,10 @@ def level_options(options: ColumnFamilyOptions) -> LevelOptions:
         # Absent in files of versions before the option was written; its default was false then.
         level_compaction_dynamic_level_bytes=bool(options.level_compaction_dynamic_level_bytes),
         style=options.compaction_style or "level",
-        num_levels=options.num_levels or 7,
+        num_levels=level_count(options.num_levels),
         level0_file_num_compaction_trigger=options.level0_file_num_compaction_trigger or 4,
         max_bytes_for_level_base=float(options.max_bytes_for_level_base or 256 * 1048576),
-        max_bytes_for_level_multiplier=options.max_bytes_for_level_multiplier or 10.0,
+        max_bytes_for_level_multiplier=level_multiplier(options.max_bytes_for_level_multiplier),
     )
 
 

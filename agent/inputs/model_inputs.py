@@ -2,8 +2,8 @@
 
 Interface: ``model_inputs(findings, demands, device, foreign, cpu, observed)``. Where an input
 cannot be had, ``ModelInputs.missing`` names it and what was taken instead, and ``log_spread`` grows
-by the amount that stands beside the fallback (``agent.inputs.tree``, ``host_inputs``,
-``cost_inputs``); nothing is guessed silently. Without the device's capacity, the record size or any
+by the amount that stands beside the fallback (``agent.inputs.tree``, ``host``, ``costs``); nothing
+is guessed silently. Without the device's capacity, the record size or any
 idea of the tree, there is no input set.
 """
 

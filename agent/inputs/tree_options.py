@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from agent.forecast.pending import level_count, level_multiplier
 from agent.models.lsm import TreeOptions
 from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
 
@@ -101,12 +102,11 @@ def resolved_tree(
         level0_stop_writes_trigger=stop,
         soft_pending_compaction_bytes_limit=soft_limit or NO_LIMIT,
         hard_pending_compaction_bytes_limit=hard_limit or NO_LIMIT,
-        num_levels=max(1, _or(family.num_levels, default.num_levels)),
+        num_levels=max(2 if style == "level" else 1, level_count(family.num_levels)),
         max_bytes_for_level_base=float(
             family.max_bytes_for_level_base or default.max_bytes_for_level_base
         ),
-        max_bytes_for_level_multiplier=family.max_bytes_for_level_multiplier
-        or default.max_bytes_for_level_multiplier,
+        max_bytes_for_level_multiplier=level_multiplier(family.max_bytes_for_level_multiplier),
         level_compaction_dynamic_level_bytes=(
             style == "level" and (_version(options.rocksdb_version) >= DYNAMIC_LEVELS_SINCE)
             if dynamic is None

@@ -18,10 +18,10 @@ Correction. Per label and model the residual is ln(measured / raw). Where the ra
 of the label is nearer to it, because the model has learned more of the database since, only that
 part of the error is corrected that is still made: else it would be corrected twice. The factor is
 exp of their Huber mean in which a label weighs half as much for every 10 later ones, less when it
-is less certain, and a quarter when it was measured under other options. It is shrunk towards 1 as a normal
-prior would do: the prior weighs (scatter / bias)^2 labels, where bias is the documented spread of
-the model between hosts, scatter that of labels on one host. Bounds (ceiling, floor) pull while they
-are violated.
+is less certain, and a quarter when it was measured under other options. It is shrunk towards 1 as a
+normal prior would do: the prior weighs (scatter / bias)^2 labels, where bias is the documented
+spread of the model between hosts, scatter that of labels on one host. Bounds (ceiling, floor) pull
+while they are violated.
 
 Interval. Half widths are in natural log space. Without labels: the larger of the model's own claim
 and the documented prior. With n labels: the split-conformal quantile of the leave-one-out errors,

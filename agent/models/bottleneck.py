@@ -71,9 +71,12 @@ def bottleneck_estimate(inputs: ModelInputs, demands: Demands) -> Estimate | Mis
     """The largest put rate that no resource forbids.
 
     Missing when no compaction was measured and nothing can be worked out: a tree that is only
-    filled is no steady state.
+    filled is no steady state. Missing, too, for inputs that cannot be worked with.
     """
-    written = saturated_bytes_per_put(inputs, demands)
+    try:
+        written = saturated_bytes_per_put(inputs, demands)
+    except (ValueError, ArithmeticError) as error:
+        return Missing("inputs_make_no_sense", f"nothing can be worked out: {error}")
     if isinstance(written, Missing):
         return written
     uses = sorted(_uses(inputs, demands, written), key=lambda use: use.puts_per_second)

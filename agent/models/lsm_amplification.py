@@ -20,18 +20,19 @@ _ROUNDS: Final = 30
 def saturated_written_bytes_per_put(inputs: ModelInputs) -> dict[str, float]:
     """Device bytes of one put by cause ("wal", "flush", "compaction") at saturation.
 
-    Raises ValueError without a flush size or record size.
+    Raises ValueError without a flush size or record size, or for options that cannot be.
     """
     costs, options = inputs.costs, inputs.options
     if not (costs.record_bytes > 0.0 and costs.flush_user_bytes > 0.0):
         raise ValueError("record_bytes and flush_user_bytes must be positive")
     table_bytes = (costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES) * costs.flush_output_ratio
     tree = Tree(inputs)
-    per_table_byte = (
-        _universal_amplification(inputs, tree)
-        if options.style == "universal"
-        else _level_amplification(inputs, tree)
-    )
+    if table_bytes <= 0.0:  # flushes leave nothing: every put was overwritten or deleted before
+        per_table_byte = 0.0
+    elif options.style == "universal":
+        per_table_byte = _universal_amplification(inputs, tree)
+    else:
+        per_table_byte = _level_amplification(inputs, tree)
     return {
         "wal": costs.wal_bytes_per_put if options.wal_enabled else 0.0,
         "flush": table_bytes,
@@ -69,9 +70,7 @@ def _level_amplification(inputs: ModelInputs, tree: Tree) -> float:
     files = float(slowdown)
     total = 0.0
     for _ in range(_ROUNDS):
-        received = 0.0
-        for _ in range(max(1, round(files))):
-            received = tree.merged(file_bytes, received)
+        received = tree.merged_alike(file_bytes, max(1, round(files)))
         loaded = files * file_bytes
         if base >= last:
             into_base = tree.merged(received, sizes[base] * tree.overlap_ratio)
@@ -125,7 +124,9 @@ def _universal_amplification(inputs: ModelInputs, tree: Tree) -> float:
     last = tree.largest_run_bytes
     if last <= 0.0:
         return 1.0
+    # With less than one run above it, the last one is merged with every flush.
     gathered = last * options.universal_max_size_amplification_percent / 100.0
+    gathered = max(run_bytes, gathered)
     width = max(2.0, float(options.level0_slowdown_writes_trigger))
     merges = 0.0
     run = run_bytes

@@ -56,7 +56,7 @@ def simulate(
 
     ``offered_puts_per_second`` None: writers that always have a next put (closed loop); otherwise
     an open loop, in which puts not accepted wait. Raises ValueError when the inputs make no sense:
-    no device bandwidth, no cores, no record size or flush size.
+    no device bandwidth, no cores, no record size or flush size, options that cannot be.
     """
     return _Simulation(inputs, offered_puts_per_second).run(seconds, max_events)
 
@@ -72,6 +72,12 @@ class _Simulation:
         ):
             if not (value > 0.0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be a positive number, not {value!r}")
+        for name, limit in (
+            ("device_read_bytes_per_second", host.device_read_bytes_per_second),
+            ("rate_limiter_bytes_per_second", options.rate_limiter_bytes_per_second),
+        ):
+            if limit is not None and not limit > 0.0:
+                raise ValueError(f"{name} must be positive, or None, not {limit!r}")
         if offered is not None and not (offered > 0.0 and math.isfinite(offered)):
             raise ValueError(f"offered_puts_per_second must be positive, not {offered!r}")
         self._inputs = inputs

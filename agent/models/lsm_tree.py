@@ -17,6 +17,9 @@ MOST_BINS: Final = 256
 """Parts of the key space: two per file of the largest level that is compacted downwards, within
 these. Beyond the most, several files are compacted as one: the same bytes in fewer jobs."""
 
+MOST_BYTES: Final = 2.0**65
+"""Sizes in the OPTIONS are 64-bit integers."""
+
 SCORE_SCALE: Final = 10.0
 """kScoreScale of VersionStorageInfo::ComputeCompactionScore (db/version_set.cc)."""
 
@@ -42,6 +45,7 @@ class Tree:
 
     def __init__(self, inputs: ModelInputs) -> None:
         options = inputs.options
+        check_options(options)
         self.options: Final = options
         self.universal: Final = options.style == "universal"
         level_bytes = [0.0] * options.num_levels
@@ -82,6 +86,15 @@ class Tree:
             sizes[level] = sum(self.density[level])
         sizes[0] = sum(run.size for run in self.level0)
         self.base_level, self.target_bytes = level_targets(sizes, self.options)
+
+    def merged_alike(self, size: float, count: int) -> float:
+        """Bytes left of ``count`` runs of one size over the whole key space."""
+        key_space = self.key_space_bytes
+        if math.isinf(key_space) or key_space <= 0.0:
+            return count * size
+        if size >= key_space:
+            return size
+        return -key_space * math.expm1(count * math.log1p(-size / key_space))
 
     def merged(self, upper: float, lower: float, share: float = 1.0) -> float:
         """Bytes left of two runs over ``share`` of the key space: keys in both are kept once."""
@@ -146,6 +159,20 @@ class Tree:
             coming_down += max(0.0, sizes[level] - target)
         scores.sort(key=lambda entry: (-entry[0], entry[1]))
         return scores
+
+
+def check_options(options: TreeOptions) -> None:
+    """Raise ValueError for options under which no tree can be: RocksDB does not take them."""
+    for name, value, most in (
+        ("max_bytes_for_level_base", options.max_bytes_for_level_base, MOST_BYTES),
+        ("target_file_size_base", options.target_file_size_base, MOST_BYTES),
+        ("max_bytes_for_level_multiplier", options.max_bytes_for_level_multiplier, math.inf),
+    ):
+        if not (0.0 < value < most):
+            raise ValueError(f"{name} must be a positive number, not {value!r}")
+    fewest = 1 if options.style == "universal" else 2
+    if options.num_levels < fewest:
+        raise ValueError(f"num_levels must be at least {fewest}, not {options.num_levels!r}")
 
 
 def level_targets(sizes: list[float], options: TreeOptions) -> tuple[int, list[float]]:

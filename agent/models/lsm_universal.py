@@ -18,8 +18,10 @@ def runs_to_merge(runs: Sequence[Run], options: TreeOptions) -> tuple[int, int] 
     in VersionStorageInfo::ComputeCompactionScore.
     """
     trigger = options.level0_file_num_compaction_trigger
+    if len(runs) < max(1, trigger):
+        return None
     idle = sum(1 for run in runs if not run.busy)
-    if len(runs) < max(1, trigger) or idle < trigger:
+    if idle < trigger:
         return None
     chosen = _by_size_amplification(runs, options.universal_max_size_amplification_percent)
     if chosen is None:

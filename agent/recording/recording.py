@@ -16,6 +16,7 @@ recordings unreadable; a change of the format itself does, by ``FORMAT_VERSION``
 """
 
 import json
+import math
 import zlib
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ import msgspec
 
 from agent.config import Config
 from agent.findings import Findings
-from agent.learning.memory import LearnedState
+from agent.learning.memory import LearnedState, problem
 from agent.readings import Known, Missing
 from agent.recording.codec import Codec, Malformed
 
@@ -132,8 +133,10 @@ class Recording:
                     self.end = str(tree["end"])
                     continue  # the stream's checksum comes after it
                 tick = tree["tick"]
-                before = _FINDINGS.load(tick) if before is None else _FINDINGS.apply(before, tick)
-            except (Malformed, ValueError, KeyError, TypeError, RecursionError) as error:
+                after = _FINDINGS.load(tick) if before is None else _FINDINGS.apply(before, tick)
+                _check_clocks(before, after)
+                before = after
+            except (ValueError, ArithmeticError, LookupError, TypeError, RecursionError) as error:
                 raise RecordingError(f"{self._name}: damaged at tick {number}: {error}") from error
             yield before
         self.cut = self._lines.cut
@@ -155,9 +158,13 @@ class Recording:
                 f"{tree.get('smaxd')}; this version reads format {FORMAT_VERSION}"
             )
         try:
-            return _HEADER.load(tree)
+            header: RecordingHeader = _HEADER.load(tree)
         except Malformed as error:
             raise RecordingError(f"{self._name}: damaged header: {error}") from error
+        wrong = problem(header.learned)
+        if wrong is not None:
+            raise RecordingError(f"{self._name}: damaged header: {wrong}")
+        return header
 
 
 def open_recording(path: str) -> Recording:
@@ -200,6 +207,14 @@ def as_recorded(findings: Findings) -> Findings:
         disks = {number: disk for number, disk in diskstats.value.disks.items() if number in layers}
         diskstats = replace(diskstats, value=replace(diskstats.value, disks=disks))
     return replace(findings, probes=probes, diskstats=diskstats)
+
+
+def _check_clocks(before: Findings | None, after: Findings) -> None:
+    """Malformed where the clocks are none: the monotonic one never goes back, neither is huge."""
+    if not (math.isfinite(after.at) and math.isfinite(after.wall_seconds)):
+        raise Malformed("a clock that shows no time")
+    if before is not None and after.at < before.at:
+        raise Malformed("the monotonic clock goes back")
 
 
 def _rounded(seconds: float | None, digits: int) -> float | None:

@@ -10,10 +10,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from agent.explain.quantity_text import byte_text
-from agent.models.lsm import TreeShape
+from agent.models.lsm import ALL_KEYS_NEW_BYTES, TreeShape
 from agent.whatif import compression_prior
 from agent.whatif.compression_prior import Lean, Range
 from agent.whatif.draft import Draft
+from agent.workload import MEMTABLE_OVERHEAD_BYTES
 
 KEY_BYTES: Final = Range(48.0, 24.0, 10.0)
 """A key's size where it was not measured: between the means of Meta's UDB (27 B), ZippyDB (48 B)
@@ -74,7 +75,9 @@ def change_value(draft: Draft, value_bytes: float) -> None:
     draft.changes.append(f"record: {byte_text(costs.record_bytes)} -> {byte_text(record)}")
     memtable = _carried(costs.memtable_bytes_per_put, costs.record_bytes, growth)
     wal = _carried(costs.wal_bytes_per_put, costs.record_bytes, growth)
-    # A memtable holds fewer puts of more bytes each; its budget stays.
+    # A memtable holds fewer puts of more bytes each; its budget stays. What a flush takes in counts
+    # the entry's overhead too.
+    entry = (record + MEMTABLE_OVERHEAD_BYTES) / (costs.record_bytes + MEMTABLE_OVERHEAD_BYTES)
     puts = costs.memtable_bytes_per_put / memtable if memtable > 0.0 else 1.0 / scale
     # Larger records cost less CPU per byte; how much less depends on the share per record.
     falls = PER_RECORD_SHARE.at(draft.lean if growth >= 0.0 else _opposite(draft.lean))
@@ -88,7 +91,7 @@ def change_value(draft: Draft, value_bytes: float) -> None:
         key_bytes=costs.key_bytes,
         wal_bytes_per_put=wal,
         memtable_bytes_per_put=memtable,
-        flush_user_bytes=costs.flush_user_bytes * puts * scale,
+        flush_user_bytes=costs.flush_user_bytes * puts * entry,
         flush_cpu_seconds_per_byte=costs.flush_cpu_seconds_per_byte * cpu,
         compaction_cpu_seconds_per_byte=costs.compaction_cpu_seconds_per_byte * cpu,
         foreground_cpu_seconds_per_put=_path_cost(costs.foreground_cpu_seconds_per_put, path),
@@ -153,6 +156,9 @@ def change_compression(draft: Draft, new: str) -> None:
             f"{new} is taken to shrink data to {ratio_new:.2f} ({best:.2f} to {worst:.2f}) of its "
             f"size: {basis}"
         )
+    key_space = costs.key_space_bytes
+    if key_space is not None and key_space < ALL_KEYS_NEW_BYTES:
+        key_space *= shrink  # it is in table bytes
     raw_compaction = costs.compaction_cpu_seconds_per_byte * ratio_now
     draft.costs = replace(
         costs,
@@ -163,6 +169,7 @@ def change_compression(draft: Draft, new: str) -> None:
         # Per byte of table taken in, which under the new algorithm stands for more raw bytes.
         compaction_cpu_seconds_per_byte=_recoded(raw_compaction, now, new, lean, decompress=True)
         / ratio_new,
+        key_space_bytes=key_space,
     )
     draft.shape = TreeShape(
         tuple(size * shrink for size in draft.shape.level_bytes),

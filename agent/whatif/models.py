@@ -34,9 +34,12 @@ def rate_models() -> Mapping[str, RateModel]:
     return {lsm_estimate.MODEL: by_simulator, bottleneck.MODEL: by_bottleneck}
 
 
-def by_simulator(inputs: ModelInputs) -> Answer:
+def by_simulator(inputs: ModelInputs) -> Answer | Missing:
     """The simulated rate; a second of CPU at most."""
-    simulated = simulate(inputs)
+    try:
+        simulated = simulate(inputs)
+    except (ValueError, ArithmeticError) as error:
+        return Missing("simulator_failed", str(error))
     estimate = lsm_estimate.simulator_estimate(inputs, simulated)
     return Answer(
         puts_per_second=estimate.puts_per_second,

@@ -164,6 +164,22 @@ def test_a_damaged_file_is_passed_over(tmp_path: Path, content: bytes) -> None:
     assert len(load_results(str(tmp_path))) == 1
 
 
+def test_a_pipe_or_endless_nesting_is_passed_over(tmp_path: Path) -> None:
+    """Neither makes the daemon wait for a writer, nor ends the probe."""
+    save_result(str(tmp_path), a_result())
+    os.mkfifo(tmp_path / "calibrate-0.json")
+    (tmp_path / "calibrate-1.json").write_bytes(b'{"x":' + b"[" * 100_000)
+    assert len(load_results(str(tmp_path))) == 1
+
+
+@pytest.mark.parametrize("rate", [0.0, -5.0, 1e300])
+def test_a_rate_that_cannot_be_is_not_read(rate: float) -> None:
+    """It would become the device's capacity, or S_max."""
+    tree = msgspec.to_builtins(a_result())
+    with pytest.raises(ValueError, match="cannot be"):
+        decode(msgspec.json.encode({**tree, "puts_per_second": rate}))
+
+
 def test_another_format_is_not_read() -> None:
     """Rather nothing than something misunderstood."""
     newer = msgspec.json.encode({**msgspec.to_builtins(a_result()), "format_version": 2})

@@ -1,6 +1,7 @@
 """The simulated rate as an estimate, and the closed form beside it."""
 
 import math
+import time
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from agent.models.lsm import TreeShape
 from agent.models.lsm_amplification import saturated_written_bytes_per_put
 from agent.models.lsm_estimate import simulator_estimate
 from agent.models.lsm_simulator import simulate
+from agent.models.lsm_tree import Tree
 from tests.unit.model_inputs_samples import MIB, model_inputs
 
 
@@ -90,3 +92,59 @@ def test_the_closed_form_refuses_what_makes_no_sense() -> None:
     """A record of no bytes."""
     with pytest.raises(ValueError, match="record_bytes"):
         saturated_written_bytes_per_put(model_inputs(costs={"record_bytes": 0.0}))
+
+
+@pytest.mark.parametrize("trigger", [1_000_000, 2**31 - 1])
+def test_a_slowdown_trigger_that_is_never_reached_costs_no_time(trigger: int) -> None:
+    """Operators switch slowdowns off by the largest integer; the closed form runs in every tick."""
+    options = {"level0_slowdown_writes_trigger": trigger, "level0_stop_writes_trigger": trigger}
+    began = time.process_time()
+    found = saturated_written_bytes_per_put(model_inputs(options=options))
+    assert time.process_time() - began < 0.5
+    assert all(math.isfinite(size) and size >= 0.0 for size in found.values())
+
+
+@pytest.mark.parametrize("style", ["level", "universal"])
+def test_flushes_that_leave_nothing_leave_nothing_to_merge(style: str) -> None:
+    """Every put was deleted before its memtable was flushed."""
+    changes = {"options": {"style": style}, "costs": {"flush_output_ratio": 0.0}}
+    found = saturated_written_bytes_per_put(model_inputs(**changes))  # type: ignore[arg-type]
+    assert found["flush"] == found["compaction"] == 0.0
+
+
+def test_a_universal_tree_may_have_no_room_above_its_last_run() -> None:
+    """max_size_amplification_percent 0: every flush is merged with everything."""
+    none = {"style": "universal", "universal_max_size_amplification_percent": 0.0}
+    some = {"style": "universal"}
+    found = [
+        saturated_written_bytes_per_put(model_inputs(options=options))["compaction"]
+        for options in (none, some)
+    ]
+    assert math.isfinite(found[0])
+    assert found[0] > found[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_levels": 1},
+        {"max_bytes_for_level_base": 0.0},
+        {"max_bytes_for_level_multiplier": math.nan},
+        {"target_file_size_base": 0.0},
+    ],
+)
+def test_options_that_cannot_be_are_no_tree(options: dict[str, float]) -> None:
+    """ValueError, which both models answer with what is wrong."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        simulate(model_inputs(options=options))
+    with pytest.raises(ValueError, match=next(iter(options))):
+        saturated_written_bytes_per_put(model_inputs(options=options))
+
+
+def test_many_runs_of_one_size_are_merged_at_once() -> None:
+    """As one after the other."""
+    tree = Tree(model_inputs(costs={"key_space_bytes": 3e9}))
+    one_by_one = 0.0
+    for _ in range(25):
+        one_by_one = tree.merged(64 * MIB, one_by_one)
+    assert tree.merged_alike(64 * MIB, 25) == pytest.approx(one_by_one)

@@ -154,3 +154,26 @@ def test_not_a_number_does_not_come_back() -> None:
     with pytest.raises(Damaged):
         decode(encode(LearnedState(databases=(database("/db", 1.7e9, label),))))
     assert msgspec.json.encode(math.nan) == b"null"
+
+
+@pytest.mark.parametrize("value", ["1e308", "1e-308"])
+def test_a_rate_that_was_never_measured_is_damage(value: str) -> None:
+    """The quotient of two such leaves the numbers, in every tick."""
+    label = Label(1.0, 2.0, "stop", 77.0, 0.05, True, "o", "d", ())
+    raw = encode(LearnedState(databases=(database("/db", 1.7e9, label),)))
+    with pytest.raises(Damaged, match="can be"):
+        decode(raw.replace(b"77.0", value.encode()))
+    with pytest.raises(Damaged, match="uncertainty"):
+        decode(raw.replace(b"0.05", value.encode()))
+
+
+def test_a_file_nested_without_end_is_damaged() -> None:
+    """Not a RecursionError, which would end the daemon's start."""
+    with pytest.raises(Damaged):
+        decode(b'{"version":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def test_a_path_that_is_no_utf8_costs_its_own_entry_only() -> None:
+    """JSON cannot hold it; the others are kept."""
+    state = LearnedState(databases=(database("/\udcff"), database("/db")))
+    assert [entry.path for entry in decode(encode(state)).databases] == ["/db"]

@@ -79,17 +79,9 @@ def test_a_link_or_a_pipe_in_its_place_is_not_followed(tmp_path: Path) -> None:
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     """The revision says so."""
     file = file_in(tmp_path)
-    assert file.save_when_due(0, lambda _: STATE, 0.0, 1.7e9) is False
+    assert file.save(0, STATE) is False
     assert file.written_bytes == 0
     assert list(tmp_path.iterdir()) == []
-
-
-def test_it_is_saved_at_most_once_a_minute(tmp_path: Path) -> None:
-    """Each fsync forces a journal commit."""
-    file = file_in(tmp_path)
-    saved = [file.save_when_due(n, lambda _: STATE, n * 10.0, 1.7e9) for n in range(1, 15)]
-    assert [n for n, done in enumerate(saved, 1) if done] == [1, 7, 13]
-    assert file.save(15, STATE) is True
 
 
 def test_bytes_written_are_counted_in_pages(tmp_path: Path) -> None:
@@ -111,12 +103,12 @@ def test_a_full_disk_is_told_once_and_leaves_the_old_file(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        for n in range(3):
-            assert file.save_when_due(2, lambda _: LearnedState(), n * 100.0, 1.7e9) is False
+        for _ in range(3):
+            assert file.save(2, LearnedState()) is False
     assert [entry["event"] for entry in log] == ["state_not_saved"]
     assert [path.name for path in tmp_path.iterdir()] == ["learned.json"]
     assert decode((tmp_path / "learned.json").read_bytes()) == STATE
-    assert file.save_when_due(2, lambda _: LearnedState(), 400.0, 1.7e9) is True
+    assert file.save(2, LearnedState()) is True
     assert [entry["event"] for entry in log] == ["state_not_saved", "state_saved_again"]
 
 
@@ -133,7 +125,7 @@ def test_without_a_directory_nothing_is_kept_and_that_is_said_once(
     """The daemon runs all the same."""
     file = file_in(None)
     assert file.load() == LearnedState()
-    assert file.save_when_due(3, lambda _: STATE, 0.0, 1.7e9) is False
+    assert file.save(3, STATE) is False
     assert [entry["event"] for entry in log] == ["state_not_kept"]
 
 

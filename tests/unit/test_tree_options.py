@@ -170,3 +170,16 @@ def test_an_unknown_family_has_the_options_of_default_only_when_there_is_one() -
         getattr(column_family_options(REAL, "gone"), "name", None),
         column_family_options(others, "gone"),
     ) == ("second", "default", None)
+
+
+@pytest.mark.parametrize(
+    ("levels", "multiplier", "expected"),
+    [(1, 10.0, (2, 10.0)), (-1, 0.0, (2, 1.0)), (10**9, -3.0, (100, 1.0)), (7, 1e-30, (7, 0.01))],
+)
+def test_a_tree_that_cannot_be_is_taken_as_rocksdb_takes_it(
+    levels: int, multiplier: float, expected: tuple[int, float]
+) -> None:
+    """Leveled compaction needs two levels, and what is not positive is 1."""
+    family = replace(DEFAULT, num_levels=levels, max_bytes_for_level_multiplier=multiplier)
+    tree = resolved_tree(REAL, family)
+    assert (tree.num_levels, tree.max_bytes_for_level_multiplier) == expected

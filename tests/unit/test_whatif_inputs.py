@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions
+from agent.models.lsm import ALL_KEYS_NEW_BYTES, HostShare, ModelInputs, TreeCosts, TreeOptions
 from agent.whatif.change import Change, ChangeError, check
 from agent.whatif.compression_prior import ALGORITHMS, Lean, Range, cpu_per_raw_byte, new_size_ratio
 from agent.whatif.inputs import ChangedInputs, apply
+from agent.workload import MEMTABLE_OVERHEAD_BYTES
 from tests.unit.explained import FOREIGN, INPUTS
 
 MIB = 1048576.0
@@ -106,8 +107,9 @@ def test_larger_values_keep_the_key_and_the_overheads() -> None:
     assert after.record_bytes == 4112.0
     assert after.wal_bytes_per_put == 4112.0 + 22.0
     assert after.memtable_bytes_per_put == 4112.0 + 60.0
-    puts_before = INPUTS.costs.flush_user_bytes / INPUTS.costs.record_bytes
-    puts_after = after.flush_user_bytes / after.record_bytes
+    entry = MEMTABLE_OVERHEAD_BYTES
+    puts_before = INPUTS.costs.flush_user_bytes / (INPUTS.costs.record_bytes + entry)
+    puts_after = after.flush_user_bytes / (after.record_bytes + entry)
     assert puts_after * after.memtable_bytes_per_put == pytest.approx(
         puts_before * INPUTS.costs.memtable_bytes_per_put
     )
@@ -190,6 +192,15 @@ def test_the_files_shrink_with_the_bytes_but_level_0_keeps_its_count() -> None:
     after = changed(compression="zstd").inputs.shape
 
     assert after.level_files == (3, 2, 14, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "factor"), [(2e9, 0.42), (ALL_KEYS_NEW_BYTES, 1.0)], ids=["keys", "all new"]
+)
+def test_the_key_space_shrinks_with_the_tables(measured: float, factor: float) -> None:
+    """It is one version of every key as tables; without overwrites there is none."""
+    after = costs(with_costs(key_space_bytes=measured), compression="zstd").key_space_bytes
+    assert after == pytest.approx(measured * factor)
 
 
 def test_the_compression_in_force_is_no_change() -> None:
