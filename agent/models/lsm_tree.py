@@ -10,6 +10,7 @@ are RocksDB 7.8.3 and 9.8.4, which agree on every rule here unless said otherwis
 import math
 from typing import Final
 
+from agent.forecast.pending import MOST_LEVELS
 from agent.models.lsm import ModelInputs, TreeOptions
 
 FEWEST_BINS: Final = 32
@@ -171,8 +172,10 @@ def check_options(options: TreeOptions) -> None:
         if not (0.0 < value < most):
             raise ValueError(f"{name} must be a positive number, not {value!r}")
     fewest = 1 if options.style == "universal" else 2
-    if options.num_levels < fewest:
-        raise ValueError(f"num_levels must be at least {fewest}, not {options.num_levels!r}")
+    if not fewest <= options.num_levels <= MOST_LEVELS:
+        raise ValueError(
+            f"num_levels must be {fewest} to {MOST_LEVELS}, not {options.num_levels!r}"
+        )
 
 
 def level_targets(sizes: list[float], options: TreeOptions) -> tuple[int, list[float]]:

@@ -437,4 +437,5 @@ def test_only_the_error_that_is_still_made_is_corrected(
     )
     said = Calibration(labels).calibrated("simulator", raw_then, None, 12_100.0)
 
-    assert said.puts_per_second == pytest.approx(corrected, rel=0.03)
+    # A factor of two is far from what the prior expects: a twelfth part of it is still doubted.
+    assert said.puts_per_second == pytest.approx(corrected, rel=0.08)

@@ -128,6 +128,7 @@ def test_a_universal_tree_may_have_no_room_above_its_last_run() -> None:
     "options",
     [
         {"num_levels": 1},
+        {"num_levels": 2**31 - 1},
         {"max_bytes_for_level_base": 0.0},
         {"max_bytes_for_level_multiplier": math.nan},
         {"target_file_size_base": 0.0},
