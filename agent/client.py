@@ -43,7 +43,7 @@ def fetch_explanation(url: str, database: str | None) -> tuple[ExplainDocument, 
             known = ", ".join(unknown.known) or "none"
             raise UnknownDatabaseName(f"{unknown.error}; known: {known}")
         return decode(body), body
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise NoDaemon(
             f"{url} does not answer with a smaxd explanation: {error}; is it an older smaxd?"
         ) from error

@@ -25,7 +25,7 @@ from agent.learning.observation import EpisodeObservation, disturbances, options
 from agent.measured import MeasuredModels, MeasuredView
 from agent.models import v4, v41
 from agent.models.estimate import CalibratedEstimate, Estimate
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated
 from agent.models.prediction import DEFAULT_RECORD_SIZE_BYTES, MIB, Prediction
 from agent.phase import PhaseInForce
 from agent.readings import Known, Missing, Quantity, derive, value_of
@@ -128,7 +128,7 @@ class DatabaseModels:
         """The inputs to simulate now, None while no run is due; asking counts as the request."""
         return self._measured.simulation_due(now)
 
-    def take_simulated(self, answer: SimulatedRate | Missing, at: float) -> None:
+    def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of a run, or why there is none."""
         self._measured.take_simulated(answer, at)
 

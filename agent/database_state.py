@@ -13,7 +13,7 @@ from agent.findings import CalibrationFindings, DatabaseFindings, PathFindings
 from agent.inputs.model_inputs import CpuShare
 from agent.learning.learning import Learning
 from agent.models.estimate import CalibratedEstimate
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated
 from agent.models.prediction import MIB
 from agent.phase import PhaseEvidence, PhaseInference, PhaseInForce
 from agent.put_rate import PutRate
@@ -180,7 +180,7 @@ class DatabaseState:
         """The inputs to simulate now, None while no run is due; asking counts as the request."""
         return self._models.simulation_due(now)
 
-    def take_simulated(self, answer: SimulatedRate | Missing, at: float) -> None:
+    def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of a run, or why there is none."""
         self._models.take_simulated(answer, at)
 

@@ -9,7 +9,7 @@ from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.findings import DatabaseFindings, Findings
 from agent.learning.learning import Learning
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated
 from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
@@ -84,7 +84,7 @@ class HostState:
         due = (state.simulation_due(now) for _, state in self._databases.values())
         return tuple(inputs for inputs in due if inputs is not None)
 
-    def take_simulated(self, database: str, answer: SimulatedRate | Missing, at: float) -> None:
+    def take_simulated(self, database: str, answer: Simulated | Missing, at: float) -> None:
         """Take a run's result, or why there is none; of a database that is gone, nothing."""
         if database in self._databases:
             self._databases[database][1].take_simulated(answer, at)

@@ -102,7 +102,7 @@ def run_daemon(
     saver = MemorySaver(learning, memory_file)
     recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
     simulator_runner = ProcessGroupRunner()
-    simulator = ChildProcessSimulator(clock, simulator_runner, interval_seconds=0.0)
+    simulator = ChildProcessSimulator(simulator_runner)
     loop = Loop(
         watch,
         host_state_for(config, learning),

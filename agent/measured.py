@@ -14,7 +14,7 @@ from agent.findings import DatabaseFindings
 from agent.inputs.model_inputs import CpuShare, model_inputs
 from agent.models.bottleneck import bottleneck_estimate
 from agent.models.estimate import Estimate
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated, SimulatedRate
 from agent.models.lsm_estimate import simulator_estimate
 from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DeviceSnapshot
@@ -56,12 +56,12 @@ class MeasuredModels:
     def __init__(self) -> None:
         self._estimator = DemandEstimator()
         self._inputs: ModelInputs | None = None
-        self._requested: ModelInputs | None = None
+        self._asked = False
         self._requested_at = -math.inf
         self._requested_rate = 0.0
         self._rate = 0.0  # by the bottleneck model
         self._runs_left = SIMULATION_EARLY_RUNS
-        self._taken: SimulatedRate | Missing = _NOT_SIMULATED
+        self._taken: Simulated | Missing = _NOT_SIMULATED
         self._simulated: Known[SimulatedRate] | Missing = _NOT_SIMULATED
         self._simulator_estimate: Estimate | None = None
 
@@ -122,10 +122,10 @@ class MeasuredModels:
                 return None
         self._runs_left = max(0.0, saved - 1.0)
         self._requested_at, self._requested_rate = now, self._rate
-        self._requested = self._inputs
+        self._asked = True
         return self._inputs
 
-    def take_simulated(self, answer: SimulatedRate | Missing, at: float) -> None:
+    def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of the latest run, or why there is none; the same one again is no news.
 
         What was there before the first request is about another incarnation.
@@ -133,13 +133,13 @@ class MeasuredModels:
         if answer is self._taken:
             return
         self._taken = answer
-        if self._requested is None:
+        if not self._asked:
             return
         if isinstance(answer, Missing):
             self._simulated = answer
             return
-        self._simulated = Known(answer, "simulator", at)
-        self._simulator_estimate = simulator_estimate(self._requested, answer)
+        self._simulated = Known(answer.rate, "simulator", at)
+        self._simulator_estimate = simulator_estimate(answer.inputs, answer.rate)
 
 
 def _absence(answers: list[Estimate | Missing]) -> Missing:

@@ -12,15 +12,11 @@ from typing import Protocol
 
 import msgspec
 
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated, SimulatedRate
 from agent.models.lsm_simulator import simulate
 from agent.readings import Missing
-from probes.clock import Clock
 from probes.command import CommandRunner
 from probes.errors import ProbeError
-
-DEFAULT_INTERVAL_SECONDS = 60.0
-"""A database is simulated at most this often: options, shape and costs change slowly."""
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 """Wall time of one run. It takes well under a second of CPU, but at the lowest priority."""
@@ -45,7 +41,7 @@ class Simulator(Protocol):
         """Ask for a simulation; a newer request takes the place of one that waits."""
         ...
 
-    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+    def answers(self) -> Mapping[str, Simulated | Missing]:
         """The latest answer, or why there is none, of every database submitted."""
         ...
 
@@ -55,28 +51,19 @@ class Simulator(Protocol):
 
 
 class InlineSimulator:
-    """Simulates inside ``submit``; inputs not ``interval_seconds`` newer than the last are skipped.
+    """Simulates inside ``submit``, so that a replay does not depend on how fast it runs."""
 
-    Time is that of the inputs, so a replay is reproducible.
-    """
-
-    def __init__(self, interval_seconds: float = DEFAULT_INTERVAL_SECONDS) -> None:
-        self._interval_seconds = interval_seconds
-        self._answers: dict[str, SimulatedRate | Missing] = {}
-        self._submitted_at: dict[str, float] = {}
+    def __init__(self) -> None:
+        self._answers: dict[str, Simulated | Missing] = {}
 
     def submit(self, database: str, inputs: ModelInputs) -> None:
         """Simulate at once."""
-        last = self._submitted_at.get(database)
-        if last is not None and 0.0 <= inputs.at - last < self._interval_seconds:
-            return
-        self._submitted_at[database] = inputs.at
         try:
-            self._answers[database] = simulate(inputs)
+            self._answers[database] = Simulated(inputs, simulate(inputs))
         except (ValueError, ArithmeticError) as error:
             self._answers[database] = Missing("simulator_failed", str(error))
 
-    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+    def answers(self) -> Mapping[str, Simulated | Missing]:
         """The latest answer of every database submitted."""
         return dict(self._answers)
 
@@ -93,32 +80,25 @@ class ChildProcessSimulator:
 
     def __init__(
         self,
-        clock: Clock,
         runner: CommandRunner,
         *,
-        interval_seconds: float = DEFAULT_INTERVAL_SECONDS,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
     ) -> None:
-        self._clock = clock
         self._runner = runner
-        self._interval_seconds = interval_seconds
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
         self._changed = threading.Condition()
-        self._answers: dict[str, SimulatedRate | Missing] = {}
+        self._answers: dict[str, Simulated | Missing] = {}
         self._waiting: dict[str, ModelInputs] = {}
-        self._started_at: dict[str, float] = {}
         self._running: str | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def submit(self, database: str, inputs: ModelInputs) -> None:
-        """Start a run unless one of this database was started within the interval."""
+        """Have these inputs simulated; what waits of this database is dropped for it."""
         with self._changed:
-            last = self._started_at.get(database)
-            due = last is None or self._clock.monotonic() - last >= self._interval_seconds
-            if self._closed or not due or database == self._running:
+            if self._closed:
                 return
             self._waiting[database] = inputs
             self._answers.setdefault(database, _NOT_YET)
@@ -127,7 +107,7 @@ class ChildProcessSimulator:
                 self._thread.start()
             self._changed.notify_all()
 
-    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+    def answers(self) -> Mapping[str, Simulated | Missing]:
         """The latest answer of every database submitted."""
         with self._changed:
             return dict(self._answers)
@@ -158,14 +138,13 @@ class ChildProcessSimulator:
                 database = next(iter(self._waiting))
                 inputs = self._waiting.pop(database)
                 self._running = database
-                self._started_at[database] = self._clock.monotonic()
             answer = self._simulate(inputs)
             with self._changed:
                 self._running = None
                 self._answers[database] = answer
                 self._changed.notify_all()
 
-    def _simulate(self, inputs: ModelInputs) -> SimulatedRate | Missing:
+    def _simulate(self, inputs: ModelInputs) -> Simulated | Missing:
         argv = (
             sys.executable,
             "-P",  # keeps the working directory out of the module path
@@ -190,7 +169,7 @@ class ChildProcessSimulator:
                 f"{self._timeout_seconds:g} s",
             )
         try:
-            return msgspec.json.decode(completed.stdout, type=SimulatedRate)
+            return Simulated(inputs, msgspec.json.decode(completed.stdout, type=SimulatedRate))
         except msgspec.DecodeError:
             told = (completed.stdout or completed.stderr).decode("utf-8", "replace")
             return Missing("simulator_failed", " ".join(told.split())[-300:])

@@ -63,7 +63,7 @@ def _ticks(recording: Recording, until: float) -> Iterator[tuple[float, Snapshot
     """Every snapshot with the seconds since the first."""
     first: float | None = None
     state = host_state_for(recording.header.config, Learning(recording.header.learned))
-    for snapshot in replay(recording, state, InlineSimulator(interval_seconds=0.0)):
+    for snapshot in replay(recording, state, InlineSimulator()):
         first = snapshot.at if first is None else first
         if snapshot.at - first > until:
             return

@@ -76,6 +76,10 @@ def show_what_if(
     except (NoAnswer, NoDaemon) as error:
         click.echo(f"smaxd: {error}", err=True)
         return 1
+    except (ValueError, ArithmeticError) as error:
+        # Only a file that was changed by hand holds figures that nothing can be worked out from.
+        click.echo(f"smaxd: the inputs make no sense: {error}", err=True)
+        return 2
     _print(answer, as_json=as_json)
     return 0
 
@@ -106,7 +110,7 @@ def _saved(path: str) -> ExplainDocument:
         raise ChangeError(f"cannot read {path}: {reason}") from error
     try:
         return decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ChangeError(f"{path} is not what 'smaxd explain --json' writes: {error}") from error
 
 

@@ -70,7 +70,9 @@ def key_space(compactions: Sequence[CompactionEvent], column_family: str | None)
         return None
     found = [_solve(merge) for merge in reversed(merges)]
     agreeing = list(itertools.takewhile(lambda keys: _agree(keys, found[0]), found))
-    bytes_per_record = statistics.fmean(merge.bytes_per_record for merge in merges)
+    # The newest first, as found: older records may be of another size.
+    newest = merges[-len(agreeing) :]
+    bytes_per_record = statistics.fmean(merge.bytes_per_record for merge in newest)
     if math.isinf(found[0]):
         return KeySpace(math.inf, math.inf, len(agreeing), None)
     keys = statistics.geometric_mean(agreeing)

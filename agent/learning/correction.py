@@ -27,8 +27,8 @@ PRIOR_LOG_HALF_WIDTH: Final[Mapping[str, float]] = {
 """Least half width of the 90 % interval before any label, by model; a model that claims a wider one
 is believed. V4's constants come from one experiment on one machine: it was measured a factor of 11
 to 50 off on others. The bottleneck model's own widths are by resource and inputs, and so are the
-simulator's, which docs/accuracy.md found within 13 % of the truth where the device or the rate limiter
-was the limit."""
+simulator's, which docs/accuracy.md found within 13 % of the truth where the device or the rate
+limiter was the limit."""
 
 UNKNOWN_MODEL_LOG_HALF_WIDTH: Final = 1.0
 

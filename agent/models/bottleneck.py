@@ -74,9 +74,13 @@ def bottleneck_estimate(inputs: ModelInputs, demands: Demands) -> Estimate | Mis
     filled is no steady state. Missing, too, for inputs that cannot be worked with.
     """
     try:
-        written = saturated_bytes_per_put(inputs, demands)
+        return _estimate(inputs, demands)
     except (ValueError, ArithmeticError) as error:
         return Missing("inputs_make_no_sense", f"nothing can be worked out: {error}")
+
+
+def _estimate(inputs: ModelInputs, demands: Demands) -> Estimate | Missing:
+    written = saturated_bytes_per_put(inputs, demands)
     if isinstance(written, Missing):
         return written
     uses = sorted(_uses(inputs, demands, written), key=lambda use: use.puts_per_second)

@@ -134,3 +134,10 @@ class SimulatedRate(msgspec.Struct, frozen=True):
     events: int
     converged: bool
     stall_causes: dict[str, float] = {}
+
+
+class Simulated(msgspec.Struct, frozen=True):
+    """A run of the simulator: what it found, and the inputs that it was given."""
+
+    inputs: ModelInputs
+    rate: SimulatedRate

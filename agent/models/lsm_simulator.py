@@ -94,7 +94,9 @@ class _Simulation:
             options.rate_limiter_bytes_per_second,
         )
         self._user_bytes_per_put = costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES
-        self._memtable_puts = costs.flush_user_bytes / self._user_bytes_per_put
+        # A flush takes as many memtables as are to be merged.
+        merged = max(1, inputs.options.min_write_buffer_number_to_merge)
+        self._memtable_puts = costs.flush_user_bytes / self._user_bytes_per_put / merged
         # Where it is not measured, the writers are as many threads as there are cores.
         self._put_seconds = costs.writer_seconds_per_put or max(
             SHORTEST_PUT_SECONDS, costs.foreground_cpu_seconds_per_put / host.cpu_cores

@@ -2,7 +2,7 @@
 
     recording = open_recording(path)                        # agent.recording.recording
     state = host_state_for(recording.header.config)         # agent.main
-    for snapshot in replay(recording, state, InlineSimulator(interval_seconds=0.0)):
+    for snapshot in replay(recording, state, InlineSimulator()):
         ...
 
 Each tick goes as in ``agent.loop``. The simulator, which the daemon runs off the tick, answers here

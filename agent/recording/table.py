@@ -1,5 +1,6 @@
 """Snapshots as a table over time, one per database: what ``smaxd replay`` prints. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -64,6 +65,8 @@ def table_lines(rows: list[Row], model: str | None = None) -> Iterator[str]:
 
 def time_text(seconds: float) -> str:
     """Hours, minutes and seconds since the beginning: 0:01:30."""
+    if not math.isfinite(seconds):
+        return "?"  # of a recording with damaged clocks
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 

@@ -40,7 +40,7 @@ def recorded(name: str) -> Recorded:
         replay(
             recording,
             host_state_for(recording.header.config),
-            InlineSimulator(interval_seconds=0.0),
+            InlineSimulator(),
         )
     )
     found = {

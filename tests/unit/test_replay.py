@@ -13,7 +13,7 @@ from agent.findings import Findings
 from agent.host_state import HostState
 from agent.main import host_state_for
 from agent.models.estimate import CalibratedEstimate, Estimate, ResourceUse
-from agent.models.lsm import ModelInputs, SimulatedRate
+from agent.models.lsm import ModelInputs, Simulated
 from agent.readings import Known, Missing
 from agent.recording.recording import TickEncoder
 from agent.recording.replay import replay
@@ -60,7 +60,7 @@ def test_a_replay_gives_the_snapshots_of_the_daemon() -> None:
 class Simulating:
     """Answers as told, whatever it is asked."""
 
-    def __init__(self, answers: Mapping[str, SimulatedRate | Missing]) -> None:
+    def __init__(self, answers: Mapping[str, Simulated | Missing]) -> None:
         self.submitted: list[str] = []
         self._answers = answers
 
@@ -68,14 +68,8 @@ class Simulating:
         del inputs
         self.submitted.append(database)
 
-    def answers(self) -> Mapping[str, SimulatedRate | Missing]:
+    def answers(self) -> Mapping[str, Simulated | Missing]:
         return self._answers
-
-    def estimates(self) -> Mapping[str, Estimate | Missing]:
-        return {}
-
-    def forget(self, database: str) -> None:
-        del database
 
     def close(self) -> None:
         pass

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
-from agent.models.lsm import SimulatedRate
+from agent.models.lsm import Simulated
 from agent.models.lsm_simulator import simulate
 from agent.readings import Missing
 from agent.simulator import ChildProcessSimulator, InlineSimulator
@@ -16,19 +16,6 @@ from probes.errors import ProbeFailed
 from tests.unit.model_inputs_samples import model_inputs
 
 PATIENCE_SECONDS = 60.0
-
-
-class ManualClock:
-    """Time stands still until told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
 
 
 class FakeRunner:
@@ -64,16 +51,17 @@ class FakeRunner:
 
 def test_a_child_process_finds_what_the_simulator_finds() -> None:
     """The real child, started as the daemon does: the very same answer."""
-    simulator = ChildProcessSimulator(ManualClock(), ProcessGroupRunner())
+    simulator = ChildProcessSimulator(ProcessGroupRunner())
     simulator.submit("db", model_inputs())
     assert simulator.wait_until_idle(PATIENCE_SECONDS)
-    assert simulator.answers() == {"db": simulate(model_inputs())}
+    inputs = model_inputs()
+    assert simulator.answers() == {"db": Simulated(inputs, simulate(inputs))}
     simulator.close()
 
 
 def test_inputs_without_sense_come_back_as_a_reason() -> None:
     """Through the child: what is wrong, not a traceback."""
-    simulator = ChildProcessSimulator(ManualClock(), ProcessGroupRunner())
+    simulator = ChildProcessSimulator(ProcessGroupRunner())
     simulator.submit("db", model_inputs(host={"cpu_cores": 0.0}))
     assert simulator.wait_until_idle(PATIENCE_SECONDS)
     answer = simulator.answers()["db"]
@@ -96,7 +84,7 @@ def test_a_child_that_fails_is_a_reason(
     outcome: CompletedCommand | ProbeFailed, reason: str
 ) -> None:
     """Late, killed, broken, or talking nonsense."""
-    simulator = ChildProcessSimulator(ManualClock(), FakeRunner(outcome))
+    simulator = ChildProcessSimulator(FakeRunner(outcome))
     simulator.submit("db", model_inputs())
     assert simulator.wait_until_idle(PATIENCE_SECONDS)
     answer = simulator.answers()["db"]
@@ -105,23 +93,24 @@ def test_a_child_that_fails_is_a_reason(
     simulator.close()
 
 
-def test_a_database_is_simulated_once_in_an_interval() -> None:
-    """However often the tick asks."""
-    clock = ManualClock()
-    runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(simulate(model_inputs())), b""))
-    simulator = ChildProcessSimulator(clock, runner, interval_seconds=60.0)
-    for clock.now in (0.0, 10.0, 59.0, 60.0, 61.0):
-        simulator.submit("db", model_inputs())
+def test_an_answer_comes_with_the_inputs_it_was_made_from() -> None:
+    """Others may have been asked for while it ran."""
+    rate = simulate(model_inputs())
+    runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(rate), b""))
+    simulator = ChildProcessSimulator(runner)
+    for at in (0.0, 60.0):
+        inputs = msgspec.structs.replace(model_inputs(), at=at)
+        simulator.submit("db", inputs)
         assert simulator.wait_until_idle(PATIENCE_SECONDS)
+        assert simulator.answers() == {"db": Simulated(inputs, rate)}
     assert len(runner.runs) == 2
-    assert isinstance(simulator.answers()["db"], SimulatedRate)
     simulator.close()
 
 
 def test_children_run_one_at_a_time() -> None:
     """Many databases are a queue."""
     runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(simulate(model_inputs())), b""))
-    simulator = ChildProcessSimulator(ManualClock(), runner)
+    simulator = ChildProcessSimulator(runner)
     for name in ("a", "b", "c"):
         simulator.submit(name, model_inputs())
     assert simulator.wait_until_idle(PATIENCE_SECONDS)
@@ -134,26 +123,18 @@ def test_children_run_one_at_a_time() -> None:
 def test_after_closing_nothing_starts() -> None:
     """And close returns."""
     runner = FakeRunner(ProbeFailed("stopped", "the agent is stopping"))
-    simulator = ChildProcessSimulator(ManualClock(), runner)
+    simulator = ChildProcessSimulator(runner)
     simulator.close()
     simulator.submit("db", model_inputs())
     assert runner.runs == []
 
 
-def test_inline_simulation_goes_by_the_time_of_its_inputs() -> None:
-    """A replay gives the same answers however fast it runs."""
-    simulator = InlineSimulator(interval_seconds=60.0)
+def test_inline_simulation_answers_at_once() -> None:
+    """With the inputs, or with the reason why there is none."""
+    simulator = InlineSimulator()
     first = model_inputs()
     simulator.submit("db", first)
-    soon = msgspec.structs.replace(
-        first, at=30.0, host=msgspec.structs.replace(first.host, device_write_bytes_per_second=1e7)
-    )
-    simulator.submit("db", soon)
-    assert simulator.answers()["db"] == simulate(first)
-    simulator.submit("db", msgspec.structs.replace(soon, at=60.0))
-    assert simulator.answers()["db"] == simulate(soon)
-    bad = msgspec.structs.replace(
-        first, at=120.0, host=msgspec.structs.replace(first.host, cpu_cores=0.0)
-    )
+    assert simulator.answers() == {"db": Simulated(first, simulate(first))}
+    bad = msgspec.structs.replace(first, host=msgspec.structs.replace(first.host, cpu_cores=0.0))
     simulator.submit("db", bad)
     assert isinstance(simulator.answers()["db"], Missing)

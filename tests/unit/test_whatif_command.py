@@ -170,3 +170,27 @@ def test_help_is_no_error(smaxd: Call, command: str) -> None:  # noqa: F811
     assert (ended.code, ended.err) == (0, "")
     if command == "whatif":
         assert "All MB are MiB" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"device_write_bytes_per_second":98000000.0', '"device_write_bytes_per_second":0.0'),
+        ('"level_files":[3,4,32,0,0,0,0]', '"level_files":[3]'),
+    ],
+)
+def test_a_file_with_figures_that_cannot_be_is_one_sentence(
+    smaxd: Call,  # noqa: F811
+    saved: str,
+    before: str,
+    after: str,
+) -> None:
+    """No traceback."""
+    text = Path(saved).read_text()
+    assert before in text
+    Path(saved).write_text(text.replace(before, after))
+    ended = smaxd("whatif", "--inputs", saved, "--max-background-jobs", "6", "--put-rate", "+1")
+
+    assert ended.code in {1, 2}
+    assert ended.err.startswith("smaxd: ")
+    assert "Traceback" not in ended.err

@@ -13,9 +13,6 @@ from agent.recording.replay import replay
 from agent.simulator import InlineSimulator
 from tests.bench.truth.answers import Prediction, of_document
 
-SIMULATION_SECONDS = 0.0
-"""The state itself asks for a run once a minute, and sooner when its inputs move."""
-
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -37,7 +34,7 @@ def replayed(recording: Path, moments: Sequence[float]) -> Replayed:
     current: dict[str, Prediction] = {}
     start: float | None = None
     opened = open_recording(str(recording))
-    simulator = InlineSimulator(interval_seconds=SIMULATION_SECONDS)
+    simulator = InlineSimulator()
     for snapshot in replay(opened, host_state_for(opened.header.config), simulator):
         while len(answers) < len(moments) and snapshot.wall_seconds > moments[len(answers)]:
             answers.append(current)

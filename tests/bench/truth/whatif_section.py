@@ -16,7 +16,6 @@ from agent.whatif.models import rate_models
 from agent.whatif.whatif import NoAnswer, what_if
 from tests.bench.truth.judged import Judged, Truths
 from tests.bench.truth.markdown import percent, rate, table
-from tests.bench.truth.replayed import SIMULATION_SECONDS
 from tests.bench.truth.results import read_runs
 from tests.bench.truth.scenarios import SCENARIOS, Scenario
 
@@ -101,9 +100,7 @@ def whatif_checked(directory: Path, judged: Sequence[Judged], truths: Truths) ->
 def _explanation_at(recording: Path, wall_seconds: float) -> Explanation | None:
     opened = open_recording(str(recording))
     found = None
-    for snapshot in replay(
-        opened, host_state_for(opened.header.config), InlineSimulator(SIMULATION_SECONDS)
-    ):
+    for snapshot in replay(opened, host_state_for(opened.header.config), InlineSimulator()):
         if snapshot.wall_seconds > wall_seconds:
             break
         for database in snapshot.databases:
