@@ -1,5 +1,7 @@
 """All of the host over time: the findings of a tick go in, one snapshot comes out. Pure."""
 
+from dataclasses import replace
+
 from agent.alerts.engine import AlertState, advance
 from agent.alerts.observe import observations
 from agent.alerts.rules import AlertSettings
@@ -9,6 +11,7 @@ from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
 from agent.findings import DatabaseFindings, Findings
 from agent.learning.learning import Learning
+from agent.learning.memory import DeviceIdentity
 from agent.models.lsm import ModelInputs, Simulated
 from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
@@ -102,7 +105,7 @@ class HostState:
             ]
             if device.name not in self._devices:
                 self._devices[device.name] = DeviceState(self._capacity_max_age_seconds)
-            snapshots[device.name] = self._devices[device.name].update(
+            snapshot = self._devices[device.name].update(
                 device,
                 findings.diskstats,
                 limits,
@@ -115,7 +118,23 @@ class HostState:
                     findings.wall_seconds,
                 ),
             )
+            snapshots[device.name] = self._against_baseline(snapshot, findings.wall_seconds)
         return snapshots
+
+    def _against_baseline(self, device: DeviceSnapshot, wall_seconds: float) -> DeviceSnapshot:
+        """With the ratio to the best fio ever measured of the device, runs of the agent before this
+        one included: a drive that declines over months does so across restarts."""
+        capacity, ratio = device.capacity, device.capacity_ratio
+        if isinstance(capacity, Missing) or isinstance(ratio, Missing) or capacity.source != "fio":
+            return device
+        rate = capacity.value.bytes_per_second
+        identity = DeviceIdentity(device.name, device.size_bytes)
+        best = self._learning.baseline(identity, rate, wall_seconds)
+        if best is None:
+            return device
+        return replace(
+            device, capacity_ratio=Known(min(ratio.value, rate / best), ratio.source, ratio.at)
+        )
 
     def _advance_databases(
         self, findings: Findings, devices: dict[str, DeviceSnapshot], host_cpu: HostCpu

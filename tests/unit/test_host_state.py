@@ -207,3 +207,15 @@ def test_alerts_are_carried_from_tick_to_tick() -> None:
         active.append(states["data_stale", "one"])
     assert active == [at >= 120 for at in range(0, 140, 10)]
     assert {s.device for s in snapshot.alerts if s.database == "one"} == {"sda"}
+
+
+def test_a_device_is_held_against_what_it_could_before_the_restart() -> None:
+    """What was learned of it outlives the daemon."""
+    first = Learning(LearnedState())
+    fast = findings_of(0.0, devices=(device_named("sda", "8:0", 1000.0),))
+    slow = findings_of(0.0, devices=(device_named("sda", "8:0", 600.0),))
+    host(learning=first).advance(fast)
+    after = host(learning=Learning(first.memory(WALL))).advance(slow)
+
+    assert isinstance(after.devices[0].capacity_ratio, Known)
+    assert after.devices[0].capacity_ratio.value == pytest.approx(0.6)
