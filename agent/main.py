@@ -139,6 +139,7 @@ def run_daemon(
     if recorder is not None:
         recorder.close(RECORDING_END_SECONDS)
     saver.close(clock.wall(), STATE_END_SECONDS)
+    memory_file.close()
     watch.close(CLEAN_UP_SECONDS)
     server.stop()
     log.info("stopped")

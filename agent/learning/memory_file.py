@@ -11,6 +11,7 @@ belongs in a thread that no tick waits for: ``agent.learning.memory_saver``, whi
 """
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,7 @@ class MemoryFile:
         self._log = log
         self._saved_revision = 0
         self._failure: str | None = None
+        self._lock: int | None = None
         self.written_bytes = 0
         """Bytes that saving has sent to the device, whole pages, since the start."""
 
@@ -107,22 +109,54 @@ class MemoryFile:
     def load(self) -> LearnedState:
         """What was saved last; a fresh state when there is none, or none that can be used.
 
-        A file that cannot be understood is kept aside with ``.damaged`` behind its name.
+        A file that cannot be understood is kept aside with ``.damaged`` behind its name. One daemon
+        at a time keeps its state in a directory: a second one reads it and saves nothing.
         """
         if self.path is None:
             self._log.warning("state_not_kept", detail="no writable state directory; pass --state")
             return LearnedState()
+        state = self._load(self.path)
+        if not self._take_directory():
+            self._log.warning(
+                "state_in_use",
+                directory=self._directory,
+                detail="another smaxd keeps its state there; what this one learns is forgotten at "
+                "its end; pass --state",
+            )
+            self._directory = None
+        return state
+
+    def close(self) -> None:
+        """Leave the directory to others."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_directory(self) -> bool:
+        """False when another process holds it; a file system without locks lets everyone."""
+        if self._lock is not None or self._directory is None:
+            return True
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            raw = _read(self.path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            pass  # no locks here
+        self._lock = descriptor
+        return True
+
+    def _load(self, path: str) -> LearnedState:
+        try:
+            raw = _read(path)
             state = decode(raw)
         except FileNotFoundError:
             return LearnedState()
         except (OSError, Damaged, UnknownVersion) as problem:
             self._set_aside(problem)
             return LearnedState()
-        self._log.info(
-            "state_loaded", file=self.path, databases=len(state.databases), bytes=len(raw)
-        )
+        self._log.info("state_loaded", file=path, databases=len(state.databases), bytes=len(raw))
         return state
 
     def _set_aside(self, problem: Exception) -> None:

@@ -58,9 +58,11 @@ def test_a_file_that_cannot_be_understood_is_kept_aside_with_one_message(
 ) -> None:
     """Damaged, or of another version."""
     (tmp_path / "learned.json").write_bytes(content)
-    assert file_in(tmp_path).load() == LearnedState()
+    file = file_in(tmp_path)
+    assert file.load() == LearnedState()
     assert (tmp_path / "learned.json.damaged").read_bytes() == content
     assert [entry["event"] for entry in log] == ["state_unusable"]
+    file.close()
     assert file_in(tmp_path).load() == LearnedState()
     assert len(log) == 1
 
@@ -183,3 +185,19 @@ def test_no_usable_directory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller says so, once."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert choose_state_directory(None, {"HOME": "/proc/nonexistent"}, ()) is None
+
+
+def test_a_second_daemon_reads_the_state_and_saves_nothing(
+    tmp_path: Path, log: list[dict[str, object]]
+) -> None:
+    """Two that write one file would each undo what the other learned."""
+    file_in(tmp_path).save(1, STATE)
+    first, second = file_in(tmp_path), file_in(tmp_path)
+    assert first.load() == second.load() == STATE
+    assert second.save(2, LearnedState()) is False
+    assert [entry["event"] for entry in log if entry["log_level"] == "warning"] == ["state_in_use"]
+
+    first.close()
+    third = file_in(tmp_path)
+    third.load()
+    assert third.save(2, LearnedState()) is True
