@@ -29,7 +29,10 @@ SHORTEST_PUT_SECONDS: Final = 1e-6
 single puts per second through one write queue."""
 
 DEFAULT_MOST_EVENTS: Final = 16_000
-"""An event is the end of a job or of a memtable, 20 to 100 us each: within about a second."""
+"""An event is the end of a job or of a memtable, 10 to 30 us each: within half a second."""
+
+FILES_PER_EVENT: Final = 1000
+"""So many files of level 0 cost what an event costs by itself, for each of them is looked at."""
 
 MEMTABLES_PER_BLOCK: Final = 64
 MERGES_PER_BLOCK: Final = 3
@@ -114,12 +117,13 @@ class _Simulation:
 
     def run(self, seconds: float, max_events: int) -> SimulatedRate:
         blocks = [self._totals.copy()]
-        events = 0
+        events, spent = 0, 0.0
         converged = False
-        while events < max_events and self._totals.seconds < seconds:
+        while spent < max_events and self._totals.seconds < seconds:
             self._start_jobs()
             self._advance(seconds)
             events += 1
+            spent += 1.0 + len(self._tree.level0) / FILES_PER_EVENT
             if (
                 self._switched >= self._block_memtables
                 and self._picker.whole_merges >= self._block_merges
@@ -130,9 +134,8 @@ class _Simulation:
                 if _is_steady(blocks):
                     converged = True
                     break
-        first = len(blocks) - 1 - BLOCKS_COMPARED if converged else 0
         if converged:
-            measured = self._totals.since(blocks[first])
+            measured = self._totals.since(blocks[-1 - BLOCKS_COMPARED])
         else:
             half = next(
                 (b for b in reversed(blocks) if b.seconds <= self._totals.seconds / 2.0), blocks[0]

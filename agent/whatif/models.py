@@ -35,7 +35,7 @@ def rate_models() -> Mapping[str, RateModel]:
 
 
 def by_simulator(inputs: ModelInputs) -> Answer | Missing:
-    """The simulated rate; a second of CPU at most."""
+    """The simulated rate; half a second of CPU at most."""
     try:
         simulated = simulate(inputs)
     except (ValueError, ArithmeticError) as error:
