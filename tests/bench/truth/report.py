@@ -15,6 +15,7 @@ TITLES = {
     "before": "From the load before the answer, no saturation seen",
     "after": "After one saturation episode",
 }
+MISSES = Path(__file__).with_name("misses.md")
 METHOD = Path(__file__).with_name("method.md")
 COMMAND = "sudo tests/bench/accuracy run --out DIR && tests/bench/accuracy report DIR"
 
@@ -37,7 +38,7 @@ def page(judged: Sequence[Judged], whatif: str = "") -> str:
         sections.append(f"## {TITLES[moment]}")
         sections.append(scores_by_model(judged, truths, moment))
         sections.append(every_scenario(judged, truths, moment))
-    sections += [stalls_announced(judged), whatif]
+    sections += [MISSES.read_text().rstrip(), stalls_announced(judged), whatif]
     sections.append(METHOD.read_text().rstrip())
     sections += ["## The truth", truth_table(judged), repeatability(truths)]
     sections += [grid(judged), remarks(judged)]
