@@ -70,7 +70,7 @@ def test_the_limit_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_keys_are_counted_from_outside(name: str) -> None:
-    """Within a few per cent of how many there are, by what one or two merges dropped."""
+    """Within about a tenth of how many there are, by what one or two merges dropped."""
     run = recorded(name)
     assert isinstance(run.before.inputs, Known)
     assert isinstance(run.before.levels, Known)
@@ -78,7 +78,7 @@ def test_the_keys_are_counted_from_outside(name: str) -> None:
     assert costs.key_space_bytes is not None
     table_bytes = costs.record_bytes + 11.0
     assert costs.key_space_bytes * 1.0 / (table_bytes * costs.flush_output_ratio) == pytest.approx(
-        run.keys, rel=0.06
+        run.keys, rel=0.12
     )
 
 
