@@ -16,8 +16,8 @@ from agent.readings import Known, Missing
 TRUST_LOST_PER_RUN: Final = 0.4
 """Weight, in log space, that the prior takes from the measured cost when every put wakes a thread:
 not all, because the measured cost knows the host's speed, and the prior does not. What was found to
-fit: 0.4 to 0.7 with one writer, 0.3 to 0.45 with four, which also wait for each other at saturation.
-A rate that is too high is the worse mistake, so it is from the lower half."""
+fit: 0.4 to 0.7 with one writer, 0.3 to 0.45 with four, which wait for each other at saturation. A
+rate that is too high is the worse mistake, so it is from the lower half."""
 
 PRIOR_SECONDS: Final = 3e-6
 PRIOR_SECONDS_PER_BYTE: Final = 2e-9
