@@ -138,6 +138,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "TMPDIR": str(home / "tmp"),
+        "STATE_DIRECTORY": str(home / "state"),  # as root it would be the system's
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         **more,
@@ -275,6 +276,16 @@ def processes_naming(text: str) -> list[str]:
 def leftovers(place: Path) -> list[str]:
     """What a daemon that has ended has left: files in its home, processes that know the place."""
     home = place / "home"
-    expected = {home / "tmp", home / ".local", home / ".local/state", home / ".local/state/smaxd"}
+    expected = {
+        home / name
+        for name in (
+            "tmp",
+            "state",
+            "state/learned.json",
+            ".local",
+            ".local/state",
+            ".local/state/smaxd",
+        )
+    }
     files = [str(path) for path in home.rglob("*") if path not in expected]
     return files + processes_naming(str(home))

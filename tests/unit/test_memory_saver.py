@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import structlog
 
 from agent.learning.learning import Learning
 from agent.learning.memory import DeviceIdentity, LearnedState
-from agent.learning.memory_file import SAVE_SECONDS, MemoryFile
+from agent.learning.memory_file import SAVE_SECONDS, Logger, MemoryFile
 from agent.learning.memory_saver import MemorySaver
 from agent.snapshot import Snapshot
 from tests.unit.snapshots import snapshot
@@ -22,7 +23,8 @@ PATIENCE_SECONDS = 10.0
 
 def saver_in(directory: Path) -> tuple[Learning, MemoryFile, MemorySaver]:
     learning = Learning(LearnedState())
-    file = MemoryFile(str(directory), structlog.get_logger())
+    logger = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
+    file = MemoryFile(str(directory), cast(Logger, logger))
     return learning, file, MemorySaver(learning, file)
 
 
