@@ -95,15 +95,15 @@ def test_phases_follow_each_other_and_the_child_is_gone(tmp_path: Path, known: s
 
 
 def test_the_wal_reaches_the_device_when_the_options_say_so(tmp_path: Path, known: str) -> None:
-    """rocksdict's build ignores wal_bytes_per_sync; then all of it is deleted unwritten."""
+    """rocksdict's build ignores wal_bytes_per_sync: all of it would be deleted unwritten."""
     options = scratch_options(None, known).text.replace(
         "write_buffer_size=67108864", "write_buffer_size=2097152"
     )
-    measured, _ = load(tmp_path, options, wal_bytes_per_sync=65536, cap_bytes=2000 * MIB)
+    measured, _ = load(tmp_path, options, wal_bytes_per_sync=65536, cap_bytes=16_000 * MIB)
     after = measured.saturated_after
     assert after is not None
     assert after.written is not None
-    assert after.written.cancelled < 0.7 * after.written.writer
+    assert after.written.cancelled < 0.9 * after.written.writer
 
 
 def test_the_cap_is_never_passed(tmp_path: Path, known: str) -> None:
