@@ -13,7 +13,7 @@ from agent.demands.demands import Demands
 from agent.models.estimate import MissingInput
 from agent.readings import Known, Missing
 
-TRUST_LOST_PER_RUN: Final = 0.4
+TRUST_LOST_PER_RUN: Final = 0.3
 """Weight, in log space, that the prior takes from the measured cost when every put wakes a thread:
 not all, because the measured cost knows the host's speed, and the prior does not. What was found to
 fit: 0.4 to 0.7 with one writer, 0.3 to 0.45 with four, which wait for each other at saturation. A

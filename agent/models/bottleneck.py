@@ -21,7 +21,7 @@ import msgspec
 from agent.demands.demands import Demands, Measured
 from agent.inputs.tree_options import NEVER
 from agent.models.estimate import Estimate, ResourceUse
-from agent.models.lsm import ModelInputs
+from agent.models.lsm import ATTAINABLE_CPU, ModelInputs
 from agent.models.lsm_amplification import saturated_written_bytes_per_put
 from agent.readings import Missing
 from agent.workload import MEMTABLE_OVERHEAD_BYTES
@@ -34,7 +34,7 @@ ETA: Final[Mapping[str, float]] = {
     # A pool idles between jobs (picking, installing a version, waiting for level 0's merge).
     "compaction_threads": 0.9,
     "flush_threads": 0.9,
-    "cpu": 0.95,
+    "cpu": ATTAINABLE_CPU,
     "writer": 0.95,
     "rate_limiter": 0.97,
 }

@@ -82,6 +82,12 @@ class TreeCosts(msgspec.Struct, frozen=True):
     key_bytes: float | None = None  # the key's part of record_bytes; None: not measured
 
 
+ATTAINABLE_CPU: Final = 0.85
+"""Of the cores left to it, what a database gets out of them at saturation: the writers of a group
+wait for its leader, and everybody for locks. 0.78 and 0.84 of two cores were found with four
+writers (docs/accuracy.md)."""
+
+
 class HostShare(msgspec.Struct, frozen=True):
     """What the host can give this database: capacity less the use by others.
 
@@ -91,6 +97,11 @@ class HostShare(msgspec.Struct, frozen=True):
     device_write_bytes_per_second: float
     device_read_bytes_per_second: float | None = None
     cpu_cores: float = 1.0
+
+    @property
+    def attainable_cores(self) -> float:
+        """Cores that the database can keep busy."""
+        return self.cpu_cores * ATTAINABLE_CPU
 
 
 class ModelInputs(msgspec.Struct, frozen=True):

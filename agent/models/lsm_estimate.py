@@ -142,7 +142,7 @@ def _capacities(inputs: ModelInputs) -> dict[str, float | None]:
         "device_read_write": host.device_read_bytes_per_second,
         "compaction_threads": float(max(1, options.max_background_compactions)),
         "flush_threads": float(max(1, options.max_background_flushes)),
-        "cpu": host.cpu_cores,
+        "cpu": host.attainable_cores,
         "writer": 1.0,
         "rate_limiter": options.rate_limiter_bytes_per_second,
     }

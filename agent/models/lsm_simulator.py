@@ -93,7 +93,7 @@ class _Simulation:
         self._sharing = Sharing(
             host.device_write_bytes_per_second,
             host.device_read_bytes_per_second,
-            host.cpu_cores,
+            host.attainable_cores,
             options.rate_limiter_bytes_per_second,
         )
         self._user_bytes_per_put = costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES
@@ -102,7 +102,7 @@ class _Simulation:
         self._memtable_puts = costs.flush_user_bytes / self._user_bytes_per_put / merged
         # Where it is not measured, the writers are as many threads as there are cores.
         self._put_seconds = costs.writer_seconds_per_put or max(
-            SHORTEST_PUT_SECONDS, costs.foreground_cpu_seconds_per_put / host.cpu_cores
+            SHORTEST_PUT_SECONDS, costs.foreground_cpu_seconds_per_put / host.attainable_cores
         )
         self._put_bytes = costs.wal_bytes_per_put if options.wal_enabled else 0.0
         self._batch_bytes = costs.record_bytes + BATCH_OVERHEAD_BYTES

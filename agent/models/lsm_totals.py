@@ -103,7 +103,7 @@ def rate_of(
         / span
         / max(1, options.max_background_compactions),
         "flush_threads": measured.flush_own_seconds / span / max(1, options.max_background_flushes),
-        "cpu": measured.core_seconds / span / host.cpu_cores,
+        "cpu": measured.core_seconds / span / host.attainable_cores,
     }
     if inputs.costs.writer_seconds_per_put > 0.0:
         utilization["writer"] = rate * put_seconds

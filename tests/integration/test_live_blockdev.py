@@ -166,7 +166,9 @@ def test_rates_of_a_real_write_add_up(disk_directory: Path) -> None:
     assert rates is not None
     assert rates.write_bytes_per_second * elapsed_seconds >= WRITTEN_BYTES * 0.999
     assert rates.write_await_seconds is not None
-    assert 0 < rates.busy_ratio <= 1
+    # The kernel counts busy time only where the clock ticked in between: a fast write shows none.
+    assert 0 <= rates.busy_ratio <= 1
+    assert rates.mean_queue_depth > 0
 
 
 def test_pressure_of_this_machine_is_a_ratio_or_absent() -> None:

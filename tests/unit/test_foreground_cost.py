@@ -43,10 +43,10 @@ def test_a_busy_thread_costs_what_was_measured() -> None:
 
 @pytest.mark.parametrize(("measured", "runs"), [(25e-6, 1.0), (14.6e-6, 1.0), (8.9e-6, 0.8)])
 def test_low_loads_of_one_host_err_to_the_safe_side(measured: float, runs: float) -> None:
-    """Measured at 1,000, 5,000 and 20,000 puts/s; 5.8 us in a closed loop. Within a factor of two,
+    """Measured at 1,000, 5,000 and 20,000 puts/s; 5.8 us in a closed loop. Within a factor of 2.5,
     and never below: a cost that is too low gives a rate that stalls."""
     cost = foreground_cost(demands(measured, runs), 100.0).cpu_seconds_per_put
-    assert 5.8e-6 <= cost <= 2 * 5.8e-6
+    assert 5.8e-6 <= cost <= 2.5 * 5.8e-6
 
 
 def test_the_correction_never_adds_cost() -> None:
