@@ -85,7 +85,9 @@ class TreeDecoder:
             decoded = msgspec.convert(value, kind, strict=True)
         except msgspec.ValidationError:
             allowed = [str(choice) for choice in typing.get_args(kind)]
-            near = difflib.get_close_matches(str(value), allowed, n=1)
+            # Only of a scalar: a list that aliases have nested would take for ever to print.
+            text = "" if isinstance(value, (Mapping, list)) else str(value)
+            near = difflib.get_close_matches(text, allowed, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             self.problems.append(f"{path}: must be {_wanted(kind)}, is {_shown(value)}{hint}")
             return None

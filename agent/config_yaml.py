@@ -15,6 +15,20 @@ class ConfigLoader(yaml.SafeLoader):
     lost. Merge keys ("<<") multiply memory when nested, and no configuration needs them.
     """
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401 - YAML's
+        """Any value; ConstructorError where the tag written before it does not fit it.
+
+        PyYAML's own constructors fail in every way Python knows: for ``!!timestamp x``,
+        ``!!bool x``, ``!!int ''`` and a number in base 60 that is larger than a float.
+        """
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError):
+            raise yaml.constructor.ConstructorError(
+                problem=f"this is no value of the type {node.tag.rpartition(':')[2]}",
+                problem_mark=node.start_mark,
+            ) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping whose keys differ; ConstructorError names the line of one that does not."""
         seen: set[tuple[str, str]] = set()

@@ -7,6 +7,7 @@ import click
 import msgspec
 import yaml
 
+from agent.readings import printable
 from probes.rocksdb.discover import DiscoveryResult, discover_databases
 
 
@@ -39,8 +40,16 @@ def _print_table(found: DiscoveryResult) -> None:
         click.echo(
             f"{database.pid or '-':>8}  {database.rocksdb_version or '-':<8}  "
             f"{'-' if size is None else f'{size / 1048576:,.0f} MiB':>10}  "
-            f"{(database.owner_command or '-')[:15]:<15}  {database.path}"
+            f"{_shown(database.owner_command or '-')[:15]:<15}  {_shown(database.path)}"
         )
+
+
+def _shown(text: str) -> str:
+    """A name that others gave, on one line of a terminal: control characters are escaped."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in printable(text)
+    )
 
 
 def _write_config(found: DiscoveryResult, path: str) -> int:
@@ -50,8 +59,8 @@ def _write_config(found: DiscoveryResult, path: str) -> int:
     through_a_container = [d.path for d in found.databases if d.path.startswith("/proc/")]
     for database_path in through_a_container:
         click.echo(
-            f"smaxd: {database_path} lies in a container and is left out: its path changes with "
-            "every start",
+            f"smaxd: {_shown(database_path)} lies in a container and is left out: its path "
+            "changes with every start",
             err=True,
         )
     stable = [d for d in found.databases if d.path not in through_a_container]

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probes.clock import SystemClock
+from probes.rocksdb.files import open_regular
 from probes.rocksdb.fingerprint import (
     MAX_OPEN_FILES,
     FingerprintProbe,
     whole_file_write_locks,
 )
 from probes.rocksdb.samples import DiscoveredDatabase
+from probes.scratch import is_scratch_database
 
 MAX_DIRECTORY_ENTRIES = 200_000
 """Files summed up per database; a larger database's size is unknown."""
@@ -99,6 +101,8 @@ def _open_databases(proc_root: str, pid: int) -> list[str]:
         path = _reachable(target, opened, proc_root, pid)
         if path is not None:
             parent = path.removesuffix("/LOCK")
+            if is_scratch_database(parent):
+                continue  # a calibration's own, gone in minutes
             if os.path.exists(f"{parent}/CURRENT") and _is_rocksdb(parent):
                 paths.append(parent)
     return paths
@@ -177,8 +181,7 @@ def _version(path: str) -> str | None:
 
 def _head(path: str, size: int) -> bytes | None:
     try:
-        # A FIFO put in place of a file must not block us.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_regular(path)
     except OSError:
         return None
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from probes.clock import Clock
 from probes.errors import ProbeError, ProbeFailed
+from probes.rocksdb.files import open_regular
 from probes.rocksdb.samples import FingerprintSample
 
 MAX_LOCKS_BYTES = 4 * 1024 * 1024
@@ -111,7 +112,7 @@ class FingerprintProbe:
 
     def _current(self) -> tuple[os.stat_result, str]:
         try:
-            fd = os.open(f"{self._path}/CURRENT", os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(f"{self._path}/CURRENT")
         except (FileNotFoundError, NotADirectoryError):
             raise ProbeFailed(
                 "not_rocksdb",

@@ -9,8 +9,9 @@ import time
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
+from probes.rocksdb.files import NotAFile, open_regular
 from probes.rocksdb.log_lines import LineSplitter
-from probes.rocksdb.log_location import log_candidates, newest_old_log
+from probes.rocksdb.log_location import log_candidates, old_logs
 from probes.rocksdb.log_state import LogState
 from probes.rocksdb.samples import LogSample
 
@@ -24,6 +25,10 @@ CHUNK_BYTES = 256 * 1024
 
 MAX_BYTES_PER_READ = 16 * MEBIBYTE
 """Read in one call; what is left over comes with the next call."""
+
+CLOCK_JUMP_SECONDS = 2.0
+"""A wall clock that has run ahead of the steady one, or behind, by more since the last read was
+set, or the machine slept; less is how a clock is disciplined."""
 
 MISSING_READS = 2
 """Calls in a row that may find no file: a rotation renames first and creates afterwards."""
@@ -52,11 +57,12 @@ class LogProbe:
         self._keep_seconds = keep_seconds
         self._path = ""
         self._fd: int | None = None
-        self._identity = (0, 0)
+        self._seen: os.stat_result | None = None  # of the file that is read, as it was last
         self._offset = 0
         self._missing = 0
         self._splitter = LineSplitter()
         self._state: LogState | None = None
+        self._looked: tuple[float, float] | None = None  # monotonic and wall, at the last read
 
     def close(self) -> None:
         """Give the descriptor back; ``read()`` may be called again and opens anew."""
@@ -72,11 +78,13 @@ class LogProbe:
         try:
             if self._fd is None:
                 self._open()
+            self._look_at_clock()
             self._follow()
         except OSError as error:
             self.close()
+            where = error.filename or self._path
             raise ProbeFailed(
-                "log_unreadable", f"{self._path}: {error.strerror or error}; check the file system"
+                "log_unreadable", f"{where}: {error.strerror or error}; check the file system"
             ) from error
         if self._state is None:
             raise NoData("no_log", f"no LOG of {self._database_path} has been read yet")
@@ -84,21 +92,24 @@ class LogProbe:
             self._clock.monotonic(), self._path, self._clock.wall(), self._splitter.damaged
         )
 
+    def _look_at_clock(self) -> None:
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        if self._looked is not None and self._state is not None:
+            jump = (wall - self._looked[1]) - (now - self._looked[0])
+            if abs(jump) > CLOCK_JUMP_SECONDS:
+                self._state.clock_set(jump, self._looked[1])
+        self._looked = (now, wall)
+
     # -- opening
 
     def _open(self) -> None:
         path, fd = self._find()
-        status = os.fstat(fd)
         self._path, self._fd = path, fd
         self._missing = 0
-        returned = self._identity == _identity(status)
-        self._identity = _identity(status)
-        if self._state is not None:
-            # It had vanished for a while: the same file goes on where it was left, a new one
-            # begins at its beginning.
-            if not returned:
-                self._offset = 0
+        if self._seen is not None:
+            self._return_to(self._seen)
             return
+        status = self._seen = os.fstat(fd)
         self._offset = 0
         state = LogState(self._keep_seconds, _system_offset_seconds(self._clock.wall()))
         state.learn_header(_whole_lines(os.pread(fd, HEAD_BYTES, 0)))
@@ -108,21 +119,32 @@ class LogProbe:
         else:
             self._read_old(self._history_bytes - status.st_size)
 
+    def _return_to(self, seen: os.stat_result) -> None:
+        """It had vanished for a while: go on where it was left, also if it was rotated meanwhile.
+
+        Where that file is gone, its successor begins at its beginning.
+        """
+        if self._fd is None or _identity(os.fstat(self._fd)) == _identity(seen):
+            return
+        left, successor = _places(self._path, seen)
+        if left is None:
+            self._offset = 0
+        if (path := left or successor) != self._path:
+            self.close()
+            self._fd = open_regular(path)
+        self._seen = os.fstat(self._fd)
+
     def _find(self) -> tuple[str, int]:
         denied: str | None = None
         for path in log_candidates(self._database_path, self._db_log_dir):
             try:
-                # O_NONBLOCK: opening a named pipe must not hang.
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                return path, open_regular(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except PermissionError:
                 denied = denied or path
-                continue
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise ProbeFailed("log_not_a_file", f"{path} is not a regular file")
-            return path, fd
+            except NotAFile as error:
+                raise ProbeFailed("log_not_a_file", f"{path} {error.strerror}") from error
         if denied:
             raise NoData(
                 "log_not_permitted", f"{denied} may not be read; run as its owner or as root"
@@ -132,17 +154,17 @@ class LogProbe:
 
     def _read_old(self, budget: int) -> None:
         """A young LOG says little: begin with the end of its predecessor, if that is recent."""
-        path = newest_old_log(self._path) if budget > 0 else None
-        if path is None or self._state is None:
+        found = old_logs(self._path) if budget > 0 else []
+        if not found or self._state is None:
             return
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = open_regular(found[-1][1])
         except OSError:
             return  # deleted meanwhile, or not ours to read: the LOG alone must do
         try:
             status = os.fstat(fd)
             age = self._clock.wall() - status.st_mtime
-            if stat.S_ISREG(status.st_mode) and age <= self._keep_seconds:
+            if age <= self._keep_seconds:
                 offset = _line_start(fd, max(0, status.st_size - budget))
                 self._drain(fd, offset, min(budget, MAX_BYTES_PER_READ))
                 self._file_ended()
@@ -157,14 +179,14 @@ class LogProbe:
             # Whether the file was replaced is asked *before* reading it to its end: nothing is
             # added to a file after its successor is there.
             replaced = self._is_replaced()
-            size = os.fstat(self._fd).st_size
-            if size < self._offset:
+            self._seen = os.fstat(self._fd)
+            if self._seen.st_size < self._offset:
                 self._file_ended()
                 self._offset = 0
             passed = self._drain(self._fd, self._offset, budget)
             self._offset += passed
             budget -= passed
-            if budget <= 0 or not replaced or not self._switch():
+            if budget <= 0 or not replaced or not self._switch(self._seen):
                 return
 
     def _is_replaced(self) -> bool:
@@ -183,17 +205,19 @@ class LogProbe:
         except PermissionError:
             return False  # the open descriptor still reads; the next opening will say so
         self._missing = 0
-        return _identity(status) != self._identity and stat.S_ISREG(status.st_mode)
+        if self._seen is None or not stat.S_ISREG(status.st_mode):
+            return False
+        return _identity(status) != _identity(self._seen)
 
-    def _switch(self) -> bool:
-        """Go on with the file that has taken the LOG's name; False when it is not there yet."""
+    def _switch(self, ended: os.stat_result) -> bool:
+        """Go on with the file that came after the one that ended; False when there is none yet."""
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (FileNotFoundError, PermissionError):
+            fd = open_regular(_places(self._path, ended)[1])
+        except (FileNotFoundError, PermissionError, NotAFile):
             return False
         self._file_ended()
         self.close()
-        self._fd, self._identity, self._offset = fd, _identity(os.fstat(fd)), 0
+        self._fd, self._seen, self._offset = fd, os.fstat(fd), 0
         return True
 
     def _drain(self, fd: int, offset: int, budget: int) -> int:
@@ -234,18 +258,18 @@ def parse_log(path: str, clock: Clock) -> LogSample:
     splitter = LineSplitter()
     state = LogState(offset_seconds=_system_offset_seconds(clock.wall()))
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_regular(path)
     except FileNotFoundError as error:
         raise NoData("no_log", f"{path} does not exist") from error
     except PermissionError as error:
         raise NoData(
             "log_not_permitted", f"{path} may not be read; run as its owner or as root"
         ) from error
+    except NotAFile as error:
+        raise ProbeFailed("log_not_a_file", f"{path} {error.strerror}") from error
     except OSError as error:
         raise ProbeFailed("log_unreadable", f"{path}: {error.strerror}") from error
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ProbeFailed("log_not_a_file", f"{path} is not a regular file")
         state.learn_header(_whole_lines(os.pread(fd, HEAD_BYTES, 0)))
         while chunk := os.read(fd, CHUNK_BYTES):
             state.feed(splitter.split(chunk))
@@ -260,6 +284,24 @@ def parse_log(path: str, clock: Clock) -> LogSample:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
+
+
+def _places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:
+    """Where a file that was the LOG lies now, None when it was deleted; and which one followed it.
+
+    That is the LOG, unless it was rotated meanwhile, too: an old LOG's name tells when it ended, so
+    the first that ended later than the one seen follows that one.
+    """
+    ended_micros = seen.st_mtime_ns // 1000  # for a file that has no name left
+    left = None
+    for micros, path in reversed(old := old_logs(log_path)):
+        try:
+            if _identity(os.stat(path)) == _identity(seen):
+                ended_micros, left = micros, path
+                break
+        except OSError:
+            continue  # deleted meanwhile
+    return left, next((path for micros, path in old if micros > ended_micros), log_path)
 
 
 def _whole_lines(chunk: bytes) -> bytes:

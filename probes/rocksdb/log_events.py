@@ -5,6 +5,7 @@ db/compaction/compaction_job.cc. Field names differ by version; each is optional
 """
 
 import re
+from typing import Annotated
 
 import msgspec
 
@@ -12,8 +13,16 @@ EVENT_MARK = b"EVENT_LOG_v1"
 _NAME_WINDOW_BYTES = 120
 """The event's name comes after its time and job, and at most a column family's name."""
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+"""Counts, bytes, microseconds of work. What is beyond was not written by RocksDB: sums of it would
+leave what a float can hold."""
+
+Moment = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""Microseconds since 1970, up to the year 2255."""
+
 _TIME_INSIDE = re.compile(rb"\d{4}/\d\d/\d\d-\d\d:\d\d:\d\d\.\d{6} ")
-_FAMILY_NAME = re.compile(rb'"cf_name": "(.*?)", "(?=job"|event"|compaction_reason")', re.DOTALL)
+_FAMILY_BEGIN = b'"cf_name": "'
+_FAMILY_END = re.compile(rb'", "(?=job"|event"|compaction_reason")')
 _INPUT_LEVEL = re.compile(rb'"files_L(\d{1,3})"')
 _INPUT_FILES = re.compile(rb'"files_L(\d{1,3})": \[([\d, ]*)\]')
 _DELETION = b'"table_file_deletion"'
@@ -22,48 +31,48 @@ _DELETION = b'"table_file_deletion"'
 class TableProperties(msgspec.Struct, gc=False):
     """What is used of a table's own properties (table/table_properties.cc)."""
 
-    num_entries: int | None = None
-    raw_key_size: int | None = None  # 8 bytes of sequence number and type a key included
-    raw_value_size: int | None = None
+    num_entries: Count | None = None
+    raw_key_size: Count | None = None  # 8 bytes of sequence number and type a key included
+    raw_value_size: Count | None = None
 
 
 class Event(msgspec.Struct, gc=False):
     """One event; a field is None when this kind or version of event does not have it."""
 
-    time_micros: int
+    time_micros: Moment
     event: str
-    job: int | None = None
+    job: Count | None = None
     cf_name: str | None = None
     # flush_started
-    num_entries: int | None = None  # up to 10.2
-    total_num_input_entries: int | None = None  # since 10.3
-    num_deletes: int | None = None
-    total_data_size: int | None = None  # since 6.0
-    memory_usage: int | None = None
+    num_entries: Count | None = None  # up to 10.2
+    total_num_input_entries: Count | None = None  # since 10.3
+    num_deletes: Count | None = None
+    total_data_size: Count | None = None  # since 6.0
+    memory_usage: Count | None = None
     flush_reason: str | None = None
     # table_file_creation, blob_file_creation
-    file_number: int | None = None
-    file_size: int | None = None
-    total_blob_bytes: int | None = None
+    file_number: Count | None = None
+    file_size: Count | None = None
+    total_blob_bytes: Count | None = None
     table_properties: TableProperties | None = None
     # compaction_started
     compaction_reason: str | None = None
-    input_data_size: int | None = None
+    input_data_size: Count | None = None
     # compaction_finished
-    compaction_time_micros: int | None = None
-    compaction_time_cpu_micros: int | None = None  # since 6.0
-    output_level: int | None = None
-    total_output_size: int | None = None
-    total_blob_output_size: int | None = None
-    num_input_records: int | None = None
-    num_output_records: int | None = None
-    num_subcompactions: int | None = None
+    compaction_time_micros: Count | None = None
+    compaction_time_cpu_micros: Count | None = None  # since 6.0
+    output_level: Count | None = None
+    total_output_size: Count | None = None
+    total_blob_output_size: Count | None = None
+    num_input_records: Count | None = None
+    num_output_records: Count | None = None
+    num_subcompactions: Count | None = None
     # trivial_move
-    destination_level: int | None = None
-    files: int | None = None
-    total_files_size: int | None = None
+    destination_level: Count | None = None
+    files: Count | None = None
+    total_files_size: Count | None = None
     # flush_finished, compaction_finished
-    lsm_state: list[int] | None = None
+    lsm_state: list[Count] | None = None
 
 
 _decoder = msgspec.json.Decoder(Event)
@@ -94,10 +103,12 @@ def decode_event(line: bytes, mark: int) -> tuple[Event | None, bool, bytes]:
     # The last brace is there: then nothing was lost, and what does not parse is a raw name.
     whole = not rest and body.rstrip().endswith(b"}")
     name: str | None = None
-    family = _FAMILY_NAME.search(body)
+    begin = body.find(_FAMILY_BEGIN)
+    family = _FAMILY_END.search(body, begin + len(_FAMILY_BEGIN)) if begin >= 0 else None
     if family:
-        name = family[1].decode("utf-8", "backslashreplace")
-        body = body[: family.start()] + b'"' + body[family.end() :]
+        raw = body[begin + len(_FAMILY_BEGIN) : family.start()]
+        name = raw.decode("utf-8", "backslashreplace")
+        body = body[:begin] + b'"' + body[family.end() :]
     event = _decode(body) or _decode_cut(body)
     if event is not None and name is not None:
         event.cf_name = name

@@ -7,7 +7,7 @@ flush_finished; only the job id connects them (db/flush_job.cc, db/event_helpers
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from probes.rocksdb.log_events import Event
 from probes.rocksdb.samples import CompactionEvent, FlushEvent, LevelInput, TrivialMove
@@ -90,6 +90,22 @@ class JobTable:
             self.recent_compactions.popleft()
         while self.recent_moves and self.recent_moves[0].wall_seconds < wall_seconds:
             self.recent_moves.popleft()
+
+    def clock_set(self, micros: int) -> None:
+        """The wall clock jumped by ``micros``: what was before is told by the new clock's time."""
+        recent: tuple[deque[FlushEvent] | deque[CompactionEvent] | deque[TrivialMove], ...] = (
+            self.recent_flushes,
+            self.recent_compactions,
+            self.recent_moves,
+        )
+        for events in recent:
+            for index, event in enumerate(events):
+                events[index] = replace(event, wall_seconds=event.wall_seconds + micros / 1e6)  # type: ignore[call-overload]
+        for job in self._open.values():
+            for flush in job.flushes:
+                flush.started_micros += micros
+            if job.started is not None:
+                job.started.time_micros += micros
 
     def announced(self, number: int, column_family: str) -> None:
         """A text line names the column family that the job's next event belongs to."""

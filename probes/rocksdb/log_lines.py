@@ -15,6 +15,9 @@ from dataclasses import dataclass
 MAX_LINE_BYTES = 256 * 1024
 """RocksDB cuts a message at 64 KiB; a line of more than this is not RocksDB's and is skipped."""
 
+MAX_TEXT_BYTES = 8192
+"""Of a line that is no event, so much is looked at: its longest part is a column family's name."""
+
 STALL_MARK = b" writes because "
 ORIGINAL_TIME_MARK = b"(Original Log Time "
 
@@ -28,7 +31,7 @@ _STALL = re.compile(
     rb"max_write_buffer_number is set to \d+)"
     rb"|we have \d+ (?P<l0>level-0 files)"
     rb"|of (?P<pending>estimated pending compaction bytes) \d+)"
-    rb"(?: rate (?P<rate>\d+))?\s*$"
+    rb"(?: rate (?P<rate>\d{1,20}))?\s*$"
 )
 _JOB = re.compile(rb"\[(?P<cf>.*)\] \[JOB (?P<job>\d+)\] (?:Compacting|Flushing memtable)")
 _MOVE = re.compile(rb"\[(?P<cf>.*)\] (?:Moving |(?P<moved>Moved #\d+ files to level-))")
@@ -37,8 +40,8 @@ _FLUSHED = re.compile(
     rb"\[.*\] \[JOB (?P<job>\d+)\] Level-0 flush table #\d+: \d+ bytes (?P<ok>OK)?"
 )
 _FLUSH_ERROR = re.compile(rb"\[JOB (?P<job>\d+)\] Waiting after background flush error")
-_COMPACTED = re.compile(rb"\[(?P<cf>.*)\] compacted to: .*\) (?P<status>[^()]*), records in: ")
-_FAMILY = re.compile(rb"[Cc]olumn family \[(?P<cf>.*)\] \(ID (?P<id>\d+)\)")
+_FAMILY_BEGIN = re.compile(rb"[Cc]olumn family \[")
+_FAMILY_END = re.compile(rb".*\] \(ID (?P<id>\d+)\)")
 
 
 class LineSplitter:
@@ -52,13 +55,15 @@ class LineSplitter:
     def __init__(self) -> None:
         self.damaged = 0
         self._partial = b""
+        self._partial_had_nul = False
         self._skipping = False
 
     def split(self, chunk: bytes) -> bytes:
         """Return the whole lines that ``chunk`` completes, each with its newline."""
         if b"\0" in chunk:
-            self.damaged += sum(1 for line in chunk.split(b"\n") if b"\0" in line)
-            chunk = chunk.replace(b"\0", b"")
+            chunk = self._without_nul(chunk)
+        elif b"\n" in chunk:
+            self._partial_had_nul = False
         if self._skipping:
             end = chunk.find(b"\n")
             if end < 0:
@@ -77,6 +82,13 @@ class LineSplitter:
             self.damaged += 1
         return block
 
+    def _without_nul(self, chunk: bytes) -> bytes:
+        lines = [b"\0" in line for line in chunk.split(b"\n")]
+        counted = self._partial_had_nul
+        self.damaged += sum(lines) - (lines[0] and counted)
+        self._partial_had_nul = lines[-1] or (len(lines) == 1 and counted)
+        return chunk.replace(b"\0", b"")
+
     def _without_long_lines(self, block: bytes) -> bytes:
         start = 0
         kept: list[bytes] = []
@@ -94,6 +106,7 @@ class LineSplitter:
     def finish(self) -> bytes:
         """The file is at its end for good: return the unfinished last line, if any."""
         rest, self._partial, self._skipping = self._partial, b"", False
+        self._partial_had_nul = False
         return rest + b"\n" if rest else b""
 
 
@@ -250,16 +263,25 @@ def parse_failed_flush(line: bytes) -> int | None:
 
 def parse_failed_compaction(line: bytes) -> str | None:
     """The column family of a compaction whose summary line says anything but OK."""
-    found = _COMPACTED.match(_message(line))
-    if found is None or found["status"].startswith(b"OK"):
+    # "[name] compacted to: ... MB in(...) out(...) ... OK, records in: ...". Found by its ends,
+    # for a pattern with two gaps takes minutes for a line that repeats its words.
+    head, mark, rest = _message(line).partition(b"] compacted to: ")
+    before, records, _ = rest.partition(b", records in: ")
+    _, bracket, status = before.rpartition(b") ")
+    told = mark and records and bracket and head.startswith(b"[")
+    if not told or b"(" in status or status.startswith(b"OK"):
         return None
-    return text_name(found["cf"])
+    return text_name(head[1:])
 
 
 def parse_family(line: bytes) -> tuple[int, str] | None:
     """(id, name) of a line that says which column families exist."""
-    found = _FAMILY.search(line)
-    return (int(found["id"][:18]), text_name(found["cf"])) if found else None
+    begin = _FAMILY_BEGIN.search(line)
+    found = _FAMILY_END.match(line, begin.end()) if begin else None
+    if begin is None or found is None:
+        return None
+    name = line[begin.end() : found.start("id") - len(b"] (ID ")]
+    return int(found["id"][:18]), text_name(name)
 
 
 def message_text(line: bytes) -> str:
@@ -272,7 +294,7 @@ _TABLE_DIRECTORY = re.compile(rb" SST files in (/.{0,4095}) dir, Total Num: \d+"
 
 def parse_table_directory(line: bytes) -> str | None:
     """The absolute directory of a "SST files in DIR dir, Total Num: N" header line, else None."""
-    found = _TABLE_DIRECTORY.search(line)
+    found = _TABLE_DIRECTORY.search(line, 0, MAX_TEXT_BYTES)
     return None if found is None else os.fsdecode(found[1])
 
 

@@ -51,17 +51,14 @@ def log_candidates(database_path: str, db_log_dir: str | None) -> list[str]:
     return candidates
 
 
-def newest_old_log(log_path: str) -> str | None:
-    """The newest ``LOG.old.<micros>`` beside ``log_path``."""
+def old_logs(log_path: str) -> list[tuple[int, str]]:
+    """Every ``LOG.old.<micros>`` beside ``log_path``, oldest first: (micros, path)."""
     directory, name = os.path.split(log_path)
-    best: tuple[int, str] | None = None
-    for entry in _names(directory or "."):
-        if not entry.startswith(name):
-            continue
-        found = _OLD.fullmatch(entry, len(name))
-        if found:
-            best = max(best or (-1, ""), (int(found[1]), entry))
-    return None if best is None else f"{directory}/{best[1]}"
+    return sorted(
+        (int(found[1]), f"{directory}/{entry}")
+        for entry in _names(directory or ".")
+        if entry.startswith(name) and (found := _OLD.fullmatch(entry, len(name)))
+    )
 
 
 def _names(directory: str) -> list[str]:

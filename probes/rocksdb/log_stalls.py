@@ -90,6 +90,14 @@ class StallTracker:
         self._moving.clear()
         self._recompute(at_micros)
 
+    def clock_set(self, micros: int) -> None:
+        """The wall clock jumped by ``micros``: what began before began by the new clock's time."""
+        for stall in self._stalls.values():
+            stall.since_micros += micros
+            stall.last_line_micros += micros
+        self._moving = {family: at + micros for family, at in self._moving.items()}
+        self._state_since += micros
+
     def _end_unless_warned_since(self, column_family: str, since: int, at_micros: int) -> None:
         stall = self._stalls.get(column_family)
         if stall is not None and stall.last_line_micros < since:

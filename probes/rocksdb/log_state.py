@@ -3,6 +3,8 @@
 Pure: takes lines, knows no files and no clock.
 """
 
+from dataclasses import replace
+
 from probes.rocksdb import log_events, log_lines, log_marks
 from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
 from probes.rocksdb.log_events import EVENT_MARK, Event
@@ -34,6 +36,7 @@ class LogState:
         self._version: str | None = None
         self._table_directories: list[str] = []
         self._header_local: int | None = None
+        self._logged_before_header: int | None = None
         self._opened_micros: int | None = None
         self._first_micros: int | None = None
         self._last_micros: int | None = None
@@ -49,6 +52,9 @@ class LogState:
         self._has_events = False
         self._rate_limiter: bool | None = None
         self._moving: str | None = None
+        self._block, self._line_start = b"", 0  # what is being fed, and where its current line is
+        self._clock_jump: tuple[int, int] | None = None  # micros, and half way between the clocks
+        self._clock_shift_micros = 0
 
     def learn_header(self, block: bytes) -> None:
         """Take only version, directories, opening and offset to UTC from the beginning of a LOG.
@@ -79,8 +85,25 @@ class LogState:
             return
         if not block.endswith(b"\n"):
             block += b"\n"
+        if self._clock_jump is not None:
+            at = self._line_after(*self._clock_jump, block)
+            self._feed(block[:at])
+            if at == len(block):
+                return
+            self._end_dump()
+            self._shift_times()
+            block = block[at:]
+        self._feed(block)
+
+    def _feed(self, block: bytes) -> None:
+        if not block:
+            return
+        self._block = block
+        self._note_first(block)  # before any event, which tells the offset that it is converted by
         done = self._dump_lines(block, 0) if self._dump is not None else 0
         start = end = -1
+        line = b""
+        seen = 0  # the kinds of marks met in this line, as bits
         for hit in log_marks.find_marks(block):
             at = hit >> log_marks.KIND_BITS
             if at < done:
@@ -88,8 +111,14 @@ class LogState:
             if at >= end:
                 start = block.rfind(b"\n", 0, at) + 1
                 end = block.find(b"\n", at)
-            line = block[start:end]
-            mark = log_marks.MARKS[hit & log_marks.KIND_MASK]
+                line = block[start:end]
+                self._line_start = start
+                seen = 0
+            kind = hit & log_marks.KIND_MASK
+            if seen >> kind & 1:
+                continue  # a line says a thing once, however often it repeats the words
+            seen |= 1 << kind
+            mark = log_marks.MARKS[kind]
             if mark == EVENT_MARK:
                 if log_events.is_interesting(line, at - start):
                     self._event_line(line, at - start)
@@ -100,7 +129,10 @@ class LogState:
                     done = self._dump_lines(block, end + 1)
             else:
                 self._text_line(line, mark)
-        self._note_times(block)
+        last = self._newest_before(block, len(block))
+        if last is not None:
+            self._last_micros = last
+        self._block, self._line_start = b"", 0
 
     @property
     def last_wall_seconds(self) -> float | None:
@@ -118,27 +150,76 @@ class LogState:
 
     # -- times
 
-    def _note_times(self, block: bytes) -> None:
-        if self._first_micros is None:
-            start = 0
-            for _ in range(_MAX_LINES_WITHOUT_TIME):
-                local = log_lines.line_micros(block[start : start + 40])
-                if local is not None:
-                    self._first_micros = local - self._offset
-                    break
-                start = block.find(b"\n", start) + 1
-                if start == 0:
-                    break
-        end = len(block)
-        for _ in range(_MAX_LINES_WITHOUT_TIME):
-            start = block.rfind(b"\n", 0, max(0, end - 1)) + 1
+    def clock_set(self, seconds: float, previous_wall_seconds: float) -> None:
+        """The wall clock has jumped by ``seconds`` since it was ``previous_wall_seconds``.
+
+        Everything fed so far was told by the clock of before, and so are the lines to come until
+        the first that shows the jump. All of it is given by the new clock's time from then on.
+        """
+        self._shift_times()  # of an earlier jump that no line has shown
+        micros = round(seconds * 1e6)
+        self._clock_jump = (micros, round(previous_wall_seconds * 1e6) + micros // 2)
+
+    def _line_after(self, jump_micros: int, half_way_micros: int, block: bytes) -> int:
+        """Where the first line begins that was written after the jump; the end when none was."""
+        start = 0
+        while start < len(block):
             local = log_lines.line_micros(block[start : start + 40])
             if local is not None:
-                self._last_micros = local - self._offset
-                break
-            end = start
+                later = local - self._offset > half_way_micros
+                if later == (jump_micros > 0):
+                    return start
+            start = block.index(b"\n", start) + 1
+        return start
+
+    def _shift_times(self) -> None:
+        """Tell the times of before a jump by the clock of after it."""
+        if self._clock_jump is None:
+            return
+        micros, self._clock_jump = self._clock_jump[0], None
+        self._clock_shift_micros += micros
+        self._first_micros = _shifted(self._first_micros, micros)
+        self._last_micros = _shifted(self._last_micros, micros)
+        self._opened_micros = _shifted(self._opened_micros, micros)
+        self._header_local = _shifted(self._header_local, micros)
+        self._logged_before_header = _shifted(self._logged_before_header, micros)
+        self._error.since_micros += micros
+        self._stalls.clock_set(micros)
+        self._jobs.clock_set(micros)
+        if self._stats_dump is not None:
+            self._stats_dump = replace(
+                self._stats_dump, wall_seconds=self._stats_dump.wall_seconds + micros / 1e6
+            )
+
+    def _note_first(self, block: bytes) -> None:
+        if self._first_micros is not None:
+            return
+        start = 0
+        for _ in range(_MAX_LINES_WITHOUT_TIME):
+            local = log_lines.line_micros(block[start : start + 40])
+            if local is not None:
+                self._first_micros = local - self._offset
+                return
+            start = block.find(b"\n", start) + 1
+            if start == 0:
+                return
+
+    def _newest_before(self, block: bytes, end: int) -> int | None:
+        """When the last line with a time before ``end`` was written."""
+        for _ in range(_MAX_LINES_WITHOUT_TIME):
             if end <= 0:
                 break
+            start = block.rfind(b"\n", 0, end - 1) + 1
+            local = log_lines.line_micros(block[start : start + 40])
+            if local is not None:
+                return local - self._offset
+            end = start
+        return None
+
+    def _logged_before(self) -> int | None:
+        """When the last line before the current one was written, however the LOG was cut."""
+        last = self._newest_before(self._block, self._line_start)
+        return self._last_micros if last is None else last
 
     def _learn_offset(self, line: bytes, time_micros: int) -> None:
         local = log_lines.made_micros(line)
@@ -161,12 +242,13 @@ class LogState:
         """When the message of this line was made, in Unix microseconds."""
         local = log_lines.made_micros(line)
         if local is None:
-            return self._last_micros or 0
+            return self._logged_before() or 0
         return local - self._offset
 
     # -- text lines
 
     def _text_line(self, line: bytes, mark: bytes) -> None:
+        line = line[: log_lines.MAX_TEXT_BYTES]
         if mark == log_lines.STALL_MARK:
             self._stall_line(line)
         elif mark in log_marks.JOB_MARKS:
@@ -232,6 +314,7 @@ class LogState:
 
     def _header(self, line: bytes) -> None:
         self._header_local = log_lines.line_micros(line)
+        self._logged_before_header = self._logged_before()
         self._table_directories.clear()
         version = line.partition(log_marks.VERSION_MARK)[2].strip()[:32]
         if version:
@@ -252,7 +335,8 @@ class LogState:
             local = log_lines.line_micros(line)
         if fresh:
             # It was closed, or died, no later than the last thing that was logged before.
-            self._closed(self._last_micros if self._last_micros is not None else self._at(line))
+            before = self._logged_before_header
+            self._closed(self._at(line) if before is None else before)
             self._level_files.clear()
         if local is not None:
             self._opened_micros = local - self._offset
@@ -355,6 +439,7 @@ class LogState:
         self, at: float, log_path: str, now_wall_seconds: float, split_damage: int = 0
     ) -> LogSample:
         """The state now; ``split_damage`` is what the line splitter counted."""
+        self._shift_times()  # the lines to come are of after the jump
         if self._last_micros is not None:
             self._jobs.forget_before((self._last_micros - self._keep_micros) / 1e6)
         jobs = self._jobs
@@ -383,6 +468,7 @@ class LogState:
             recent_compactions=tuple(jobs.recent_compactions),
             recent_moves=tuple(jobs.recent_moves),
             rate_limiter=self._rate_limiter,
+            clock_shift_seconds=self._clock_shift_micros / 1e6,
             stalls=self._stalls.conditions(),
             stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
             stall_count=self._stalls.entered(),
@@ -392,6 +478,10 @@ class LogState:
             has_events=self._has_events,
             damaged_lines=self.damaged_lines + split_damage,
         )
+
+
+def _shifted(at_micros: int | None, micros: int) -> int | None:
+    return None if at_micros is None else at_micros + micros
 
 
 def _seconds(micros: int | None) -> float | None:

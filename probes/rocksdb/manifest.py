@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeError, ProbeFailed
+from probes.rocksdb.files import open_regular
 from probes.rocksdb.records import DamagedRecord, RecordTooLarge, read_records
 from probes.rocksdb.samples import ColumnFamilyShape, LevelShape, ManifestSample
 from probes.rocksdb.version_edit import DamagedEdit, VersionEdit, decode_version_edit
@@ -141,7 +142,7 @@ class ManifestProbe:
 
     def _read(self) -> ManifestSample:
         self._follow_current()
-        fd = os.open(f"{self._directory}/{self._name}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(f"{self._directory}/{self._name}")
         try:
             status = os.fstat(fd)
             if status.st_ino != self._inode or status.st_size < self._offset:
@@ -183,7 +184,7 @@ class ManifestProbe:
         version = (status.st_ino, status.st_mtime_ns)
         if version == self._current_version:
             return
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(path)
         try:
             status = os.fstat(fd)
             content = os.read(fd, 64).rstrip(b"\n")

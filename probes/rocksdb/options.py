@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
+from probes.rocksdb.files import open_regular
 from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
 
 MAX_OPTIONS_BYTES = 16 * 1024 * 1024
@@ -22,7 +23,8 @@ OPTIONS files change when the database is opened or SetOptions is called: such a
 at most once a minute while the file known is still there."""
 
 _OPTIONS_NAME = re.compile(r"OPTIONS-([0-9]{1,20})")
-_SECTION = re.compile(r'\[\s*([^"\]]*?)\s*(?:"(.*)")?\s*\]', re.DOTALL)
+_SECTION = re.compile(r'\[([^"\]]*)(?:"(.*)"\s*)?\]', re.DOTALL)
+_BEFORE_COMMENT = re.compile(r"(?:[^\\#]++|\\.)*+\\?", re.DOTALL)
 _UNESCAPED = {"n": "\n", "r": "\r"}
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -114,8 +116,7 @@ class OptionsProbe:
                 raise ProbeFailed(
                     "options_too_large", f"{path} has {status.st_size} bytes and is not parsed"
                 )
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
+            with open(open_regular(path), "rb") as file:
                 content = file.read(MAX_OPTIONS_BYTES)
             parsed = parse_options(
                 content, file_name=name, at=self._clock.monotonic(), database_path=self._directory
@@ -148,7 +149,7 @@ def parse_options(
             continue
         heading = _SECTION.fullmatch(line)
         if heading:
-            title, argument = heading[1], heading[2]
+            title, argument = heading[1].strip(), heading[2]
             section = {}  # what is not known here, such as TableOptions, is read into nothing
             if title == "Version":
                 version = section
@@ -172,14 +173,14 @@ def parse_options(
         wal_dir=_directory(database.get("wal_dir"), database_path),
         db_log_dir=_directory(database.get("db_log_dir"), database_path),
         max_background_jobs=_integer(database, "max_background_jobs"),
-        max_subcompactions=_integer(database, "max_subcompactions"),
-        delayed_write_rate=_integer(database, "delayed_write_rate"),
-        max_total_wal_bytes=_integer(database, "max_total_wal_size"),
+        max_subcompactions=_size(database, "max_subcompactions"),
+        delayed_write_rate=_size(database, "delayed_write_rate"),
+        max_total_wal_bytes=_size(database, "max_total_wal_size"),
         column_families=tuple(_column_family(name, values) for name, values in families.items()),
         max_background_flushes=_integer(database, "max_background_flushes"),
         max_background_compactions=_integer(database, "max_background_compactions"),
-        bytes_per_sync=_integer(database, "bytes_per_sync"),
-        wal_bytes_per_sync=_integer(database, "wal_bytes_per_sync"),
+        bytes_per_sync=_size(database, "bytes_per_sync"),
+        wal_bytes_per_sync=_size(database, "wal_bytes_per_sync"),
         use_direct_io_for_flush_and_compaction=_boolean(
             database, "use_direct_io_for_flush_and_compaction"
         ),
@@ -187,32 +188,32 @@ def parse_options(
         enable_pipelined_write=_boolean(database, "enable_pipelined_write"),
         allow_concurrent_memtable_write=_boolean(database, "allow_concurrent_memtable_write"),
         unordered_write=_boolean(database, "unordered_write"),
-        db_write_buffer_bytes=_integer(database, "db_write_buffer_size"),
+        db_write_buffer_bytes=_size(database, "db_write_buffer_size"),
     )
 
 
 def _column_family(name: str, values: Mapping[str, str]) -> ColumnFamilyOptions:
     return ColumnFamilyOptions(
         name=name,
-        write_buffer_bytes=_integer(values, "write_buffer_size"),
-        max_write_buffer_number=_integer(values, "max_write_buffer_number"),
+        write_buffer_bytes=_size(values, "write_buffer_size"),
+        max_write_buffer_number=_size(values, "max_write_buffer_number"),
         level0_file_num_compaction_trigger=_integer(values, "level0_file_num_compaction_trigger"),
         level0_slowdown_writes_trigger=_integer(values, "level0_slowdown_writes_trigger"),
         level0_stop_writes_trigger=_integer(values, "level0_stop_writes_trigger"),
-        soft_pending_compaction_bytes_limit=_integer(values, "soft_pending_compaction_bytes_limit"),
-        hard_pending_compaction_bytes_limit=_integer(values, "hard_pending_compaction_bytes_limit"),
+        soft_pending_compaction_bytes_limit=_size(values, "soft_pending_compaction_bytes_limit"),
+        hard_pending_compaction_bytes_limit=_size(values, "hard_pending_compaction_bytes_limit"),
         compaction_style=_COMPACTION_STYLES.get(values.get("compaction_style", "")),
         compression=_COMPRESSIONS.get(values.get("compression", "")),
-        num_levels=_integer(values, "num_levels"),
-        max_bytes_for_level_base=_integer(values, "max_bytes_for_level_base"),
+        num_levels=_size(values, "num_levels"),
+        max_bytes_for_level_base=_size(values, "max_bytes_for_level_base"),
         max_bytes_for_level_multiplier=_number(values, "max_bytes_for_level_multiplier"),
-        target_file_size_base=_integer(values, "target_file_size_base"),
-        target_file_size_multiplier=_integer(values, "target_file_size_multiplier"),
+        target_file_size_base=_size(values, "target_file_size_base"),
+        target_file_size_multiplier=_size(values, "target_file_size_multiplier"),
         level_compaction_dynamic_level_bytes=_boolean(
             values, "level_compaction_dynamic_level_bytes"
         ),
-        max_compaction_bytes=_integer(values, "max_compaction_bytes"),
-        min_write_buffer_number_to_merge=_integer(values, "min_write_buffer_number_to_merge"),
+        max_compaction_bytes=_size(values, "max_compaction_bytes"),
+        min_write_buffer_number_to_merge=_size(values, "min_write_buffer_number_to_merge"),
         universal=_universal(values.get("compaction_options_universal")),
         compression_per_level=tuple(
             _COMPRESSIONS.get(name)
@@ -222,10 +223,10 @@ def _column_family(name: str, values: Mapping[str, str]) -> ColumnFamilyOptions:
         bottommost_compression=_COMPRESSIONS.get(values.get("bottommost_compression", "")),
         disable_auto_compactions=_boolean(values, "disable_auto_compactions"),
         enable_blob_files=_boolean(values, "enable_blob_files"),
-        arena_block_bytes=_integer(values, "arena_block_size"),
+        arena_block_bytes=_size(values, "arena_block_size"),
         memtable_factory=values.get("memtable_factory", "").partition(":")[0] or None,
         last_level_temperature=_temperature(values),
-        preclude_last_level_data_seconds=_integer(values, "preclude_last_level_data_seconds"),
+        preclude_last_level_data_seconds=_size(values, "preclude_last_level_data_seconds"),
     )
 
 
@@ -239,10 +240,10 @@ def _universal(text: str | None) -> UniversalOptions | None:
         if equals
     }
     return UniversalOptions(
-        size_ratio_percent=_integer(values, "size_ratio"),
-        min_merge_width=_integer(values, "min_merge_width"),
-        max_merge_width=_integer(values, "max_merge_width"),
-        max_size_amplification_percent=_integer(values, "max_size_amplification_percent"),
+        size_ratio_percent=_size(values, "size_ratio"),
+        min_merge_width=_size(values, "min_merge_width"),
+        max_merge_width=_size(values, "max_merge_width"),
+        max_size_amplification_percent=_size(values, "max_size_amplification_percent"),
         compression_size_percent=_integer(values, "compression_size_percent"),
         allow_trivial_move=_boolean(values, "allow_trivial_move"),
         incremental=_boolean(values, "incremental"),
@@ -257,10 +258,8 @@ def _temperature(values: Mapping[str, str]) -> str | None:
 
 def _without_comment(line: str) -> str:
     """Cut at the first ``#`` that no backslash escapes."""
-    at = line.find("#")
-    while at > 0 and (at - len(line[:at].rstrip("\\"))) % 2:
-        at = line.find("#", at + 1)
-    return line if at < 0 else line[:at]
+    before = _BEFORE_COMMENT.match(line) if "#" in line else None
+    return line if before is None else before[0]
 
 
 def _unescaped(text: str) -> str:
@@ -296,7 +295,14 @@ def as_reached(path: str, database_path: str) -> str:
 def _integer(values: Mapping[str, str], key: str) -> int | None:
     text = values.get(key, "")
     # The length is bounded because Python refuses to convert thousands of digits.
-    return int(text) if len(text) <= 20 and re.fullmatch(r"-?[0-9]+", text) else None
+    value = int(text) if len(text) <= 20 and re.fullmatch(r"-?[0-9]+", text) else None
+    return None if value is None or value >> 64 not in (0, -1) else value
+
+
+def _size(values: Mapping[str, str], key: str) -> int | None:
+    """Return a count, or bytes, or bytes per second: what cannot be below zero."""
+    value = _integer(values, key)
+    return None if value is None or value < 0 else value
 
 
 def _boolean(values: Mapping[str, str], key: str) -> bool | None:
@@ -305,4 +311,4 @@ def _boolean(values: Mapping[str, str], key: str) -> bool | None:
 
 def _number(values: Mapping[str, str], key: str) -> float | None:
     text = values.get(key, "")
-    return float(text) if len(text) <= 40 and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
+    return float(text) if len(text) <= 40 and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else None

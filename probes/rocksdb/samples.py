@@ -255,6 +255,9 @@ class LogSample:
     damaged_lines: int
     recent_moves: tuple[TrivialMove, ...] = ()
     rate_limiter: bool | None = None  # whether one is configured; its rate is not told
+    clock_shift_seconds: float = 0.0
+    """All times are given as the wall clock of now would have told them. By so much in all was
+    shifted what had been read before the clock was set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,7 @@ class SecondaryProbe:
                     private,
                     repr(self._timeout_seconds),
                     str(self._memory_limit_bytes),
+                    str(os.getpid()),
                 ),
                 timeout_seconds=self._timeout_seconds + _GRACE_SECONDS,
                 cwd="/",

@@ -14,14 +14,15 @@ MAX_COLUMN_FAMILIES = 4096
 
 _GIB = 1024.0**3
 _MULTIPLES = {b"": 1.0, b"K": 1e3, b"M": 1e6, b"G": 1e9, b"T": 1e12}
-_UPTIME = re.compile(rb"Uptime\(secs\): (\d+(?:\.\d+)?) total")
+_UPTIME = re.compile(rb"Uptime\(secs\): (\d{1,20}(?:\.\d{1,20})?) total")
 _WRITES = re.compile(
-    rb"Cumulative writes: \d+[KMGT]? writes, (?P<keys>\d+)(?P<multiple>[KMGT]?) keys"
-    rb"(?:.* ingest: (?P<ingest>\d+(?:\.\d+)?) GB)?"
+    rb"Cumulative writes: \d+[KMGT]? writes, (?P<keys>\d{1,20})(?P<multiple>[KMGT]?) keys"
+    rb"(?:.* ingest: (?P<ingest>\d{1,20}(?:\.\d{1,20})?) GB)?"
 )
-_STALL = re.compile(rb"Cumulative stall: (\d+):(\d+):(\d+(?:\.\d+)?) H:M:S")
+_STALL = re.compile(rb"Cumulative stall: (\d{1,20}):(\d{1,20}):(\d{1,20}(?:\.\d{1,20})?) H:M:S")
 _FAMILY = re.compile(rb"\*\* Compaction Stats \[(.*)\] \*\*")
-_PENDING = re.compile(rb"Estimated pending compaction bytes: (\d+)")
+_PENDING = re.compile(rb"Estimated pending compaction bytes: (\d{1,20})(?!\d)")
+_NUMBER = re.compile(rb"\d{1,20}(?:\.\d{1,20})?")
 _TWO_TOKEN_COLUMN = b"Size"  # printed as "27.06 MB"
 
 
@@ -80,10 +81,8 @@ class StatsDumpParser:
             column += 1
         if len(row) <= column or len(self._amplification) >= MAX_COLUMN_FAMILIES:
             return
-        try:
+        if _NUMBER.fullmatch(row[column]):  # else a cut or overwritten row
             self._amplification[self._family] = float(row[column])
-        except ValueError:
-            return  # a cut or overwritten row
 
     def result(self) -> StatsDump:
         """What has been read so far."""

@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 MAX_LEVEL = 255
 """RocksDB's default is 7 levels and nobody runs hundreds: above this the edit is damaged."""
 
+MAX_SEQUENCE = (1 << 56) - 1  # RocksDB db/dbformat.h, kMaxSequenceNumber
+MAX_FILE_BYTES = 1 << 50
+"""No file system holds a file of a pebibyte: an edit that tells of one is damaged."""
+
 _COMPARATOR = 1
 _LOG_NUMBER = 2
 _NEXT_FILE_NUMBER = 3
@@ -79,6 +83,8 @@ def _decode(record: bytes, edit: VersionEdit) -> None:
             edit.deleted_files.append((level, number))
         elif tag == _LAST_SEQUENCE:
             edit.last_sequence, position = _varint(record, position)
+            if edit.last_sequence > MAX_SEQUENCE:
+                raise DamagedEdit(f"sequence number {edit.last_sequence} is above {MAX_SEQUENCE}")
         elif tag == _LOG_NUMBER:
             edit.log_number, position = _varint(record, position)
         elif tag == _COLUMN_FAMILY:
@@ -131,10 +137,13 @@ def _varint(record: bytes, position: int) -> tuple[int, int]:
         position += 1
         value |= (byte & 127) << shift
         if byte < 128:
+            if value >> 64:
+                break
             return value, position
         shift += 7
         if shift > 63:
-            raise DamagedEdit("a number longer than 64 bits")
+            break
+    raise DamagedEdit("a number longer than 64 bits")
 
 
 def _level(record: bytes, position: int) -> tuple[int, int]:
@@ -142,6 +151,13 @@ def _level(record: bytes, position: int) -> tuple[int, int]:
     if level > MAX_LEVEL:
         raise DamagedEdit(f"level {level} is above {MAX_LEVEL}")
     return level, position
+
+
+def _file_bytes(record: bytes, position: int) -> tuple[int, int]:
+    size, position = _varint(record, position)
+    if size > MAX_FILE_BYTES:
+        raise DamagedEdit(f"a table file of {size} bytes")
+    return size, position
 
 
 def _skip_slice(record: bytes, position: int) -> int:
@@ -155,7 +171,7 @@ def _skip_slice(record: bytes, position: int) -> int:
 def _new_file4(record: bytes, position: int, edit: VersionEdit) -> int:
     level, position = _level(record, position)
     number, position = _varint(record, position)
-    size, position = _varint(record, position)
+    size, position = _file_bytes(record, position)
     position = _skip_slice(record, position)  # smallest key
     position = _skip_slice(record, position)  # largest key
     _, position = _varint(record, position)  # smallest sequence number
@@ -176,7 +192,7 @@ def _old_new_file(record: bytes, position: int, edit: VersionEdit, tag: int) -> 
     number, position = _varint(record, position)
     if tag == _NEW_FILE3:
         _, position = _varint(record, position)  # path id
-    size, position = _varint(record, position)
+    size, position = _file_bytes(record, position)
     position = _skip_slice(record, position)  # smallest key
     position = _skip_slice(record, position)  # largest key
     if tag != _NEW_FILE:

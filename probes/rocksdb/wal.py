@@ -5,6 +5,7 @@ import re
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeError, ProbeFailed
+from probes.rocksdb.files import open_regular
 from probes.rocksdb.records import HEADER_BYTES, SET_COMPRESSION
 from probes.rocksdb.samples import WalSample
 from probes.rocksdb.wal_tail import WalTail, read_tail
@@ -15,6 +16,14 @@ MAX_EMPTY_WALS = 16
 LISTING_SETTLE_SECONDS = 0.1
 """A directory changed less than this before it was listed may change again without a new mtime
 (kernels before 6.13 stamp files with the time of the last tick), so that listing is not reused."""
+
+LARGE_DIRECTORY_ENTRIES = 2000
+LOOK_AHEAD = 128
+RELIST_SECONDS = 60.0
+"""A directory of so many table files changes with every flush and costs milliseconds to list. The
+next WAL's number lies a few tens ahead of the newest one's (files share the numbers), so it is
+looked for there by name. The directory is listed at most once a minute, or when the newest WAL has
+not grown, which is how a successor further ahead shows."""
 
 _WAL_STEM = re.compile(r"[0-9]{6}|[1-9][0-9]{6,18}")  # RocksDB file/filename.cc
 
@@ -35,6 +44,8 @@ class WalProbe:
         self._clock = clock
         self._listing: tuple[int, ...] = ()
         self._listed_mtime_ns: int | None = None
+        self._relist_at = 0.0  # until then a large directory is not listed, only looked into
+        self._newest_bytes = -1  # the newest WAL's size at the last reading
         self._closed_sizes: dict[int, int] = {}
         self._first_record_checked: int | None = None
         self._reported: tuple[int, int, int] | None = None  # WAL number, inode, last sequence
@@ -90,6 +101,7 @@ class WalProbe:
             raise NoData(
                 "wal_empty", f"no WAL in {self._directory} holds a record yet; nothing was written"
             )
+        self._newest_bytes = live_bytes
         live_bytes += self._closed_bytes(numbers[:-1])
         sequence = max(
             0 if reported is None else reported[2], 0 if tail is None else tail.last_sequence
@@ -119,11 +131,38 @@ class WalProbe:
         mtime_ns = os.stat(self._directory).st_mtime_ns
         if use_cache and self._listed_mtime_ns == mtime_ns:
             return self._listing
+        now = self._clock.monotonic()
+        if use_cache and now < self._relist_at and self._looked_ahead():
+            return self._listing
         settled_at = self._clock.wall() - LISTING_SETTLE_SECONDS
-        stems = [name[:-4] for name in os.listdir(self._directory) if name.endswith(".log")]
+        names = os.listdir(self._directory)
+        stems = [name[:-4] for name in names if name.endswith(".log")]
         self._listing = tuple(sorted(int(stem) for stem in stems if _WAL_STEM.fullmatch(stem)))
         self._listed_mtime_ns = mtime_ns if mtime_ns < settled_at * 1e9 else None
+        large = self._listing and len(names) >= LARGE_DIRECTORY_ENTRIES
+        self._relist_at = now + RELIST_SECONDS if large else now
         return self._listing
+
+    def _looked_ahead(self) -> bool:
+        """Bring the listing up to date by the names that may have come; False: list anew."""
+        newest = self._listing[-1]
+        found = []
+        number = newest + 1
+        end = number + LOOK_AHEAD
+        while number < end:
+            if os.access(self._path(number), os.F_OK):
+                found.append(number)
+                end = number + 1 + LOOK_AHEAD
+            number += 1
+        if not found:
+            try:
+                if os.stat(self._path(newest)).st_size == self._newest_bytes:
+                    return False
+            except FileNotFoundError:
+                return False
+        kept = (number for number in self._listing if os.access(self._path(number), os.F_OK))
+        self._listing = (*kept, *found)
+        return bool(self._listing)
 
     def _closed_bytes(self, numbers: tuple[int, ...]) -> int:
         """Return the size of the WALs that are no longer written: each is looked at once."""
@@ -144,7 +183,7 @@ class WalProbe:
 
     def _open(self, number: int) -> int:
         try:
-            return os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(self._path(number))
         except FileNotFoundError:
             raise _Vanished from None
 

@@ -1,5 +1,6 @@
 """Discovery: databases open in processes of this host, and what cannot be seen."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import rocksdict
 
 from probes.errors import ProbeError
 from probes.rocksdb.discover import describe_database, discover_databases
+from probes.scratch import SCRATCH_DATABASE_PREFIX
 from tests.unit.test_rocksdb_fingerprint import (
     lock_line,
     proc_with_locks,
@@ -51,6 +53,22 @@ def test_a_database_open_in_a_process_of_this_host_is_found(tmp_path: Path) -> N
     assert found == describe_database(str(tmp_path / "db"))
     database.close()
     assert (str(tmp_path / "db"), os.getpid()) not in paths("/proc")
+
+
+def test_a_calibrations_own_database_is_passed_over(tmp_path: Path) -> None:
+    """It is saturated on purpose, and gone in minutes."""
+    watched = tmp_path / "smaxd-calibrations" / "db"
+    scratch = tmp_path / f"{SCRATCH_DATABASE_PREFIX}1-2-abcd" / "db"
+    for path in (watched, scratch):
+        path.parent.mkdir()
+    with (
+        contextlib.closing(rocksdict.Rdict(str(watched))),
+        contextlib.closing(rocksdict.Rdict(str(scratch))),
+    ):
+        found = {path for path, _ in paths("/proc")}
+
+    assert str(watched) in found
+    assert str(scratch) not in found
 
 
 def test_a_closed_database_can_be_described(tmp_path: Path) -> None:

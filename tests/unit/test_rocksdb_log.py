@@ -344,3 +344,63 @@ def test_no_history_of_a_file_makes_following_raise_anything_else(
         assert flushes <= sample.flushes <= written
         flushes = sample.flushes
     probe.close()
+
+
+def rotate(path: Path, micros: int) -> None:
+    """As RocksDB does: the name of the old file tells when the new one was begun."""
+    path.rename(path.with_name(f"{path.name}.old.{micros}"))
+    path.touch()
+
+
+def test_a_log_rotated_ten_times_between_two_readings_loses_nothing(
+    tmp_path: Path, probe: LogProbe
+) -> None:
+    """Also what was added to the first file after it was read last."""
+    path = tmp_path / "LOG"
+    append(path, opening(0) + flush(1, 1))
+    assert probe.read().flushes == 1
+    ahead = (path.stat().st_mtime_ns // 1000) + 1_000_000
+    for number in range(10):
+        append(path, flush(2 + number, 2 + number))
+        rotate(path, ahead + number)
+    append(path, flush(12, 12))
+    sample = probe.read()
+    assert [event.job for event in sample.recent_flushes] == list(range(1, 13))
+    assert sample.damaged_lines == 0
+
+
+def test_files_that_a_rotation_has_deleted_are_passed_over(tmp_path: Path, probe: LogProbe) -> None:
+    """keep_log_file_num removes the oldest, among them the one that is open here."""
+    path = tmp_path / "LOG"
+    append(path, opening(0) + flush(1, 1))
+    assert probe.read().flushes == 1
+    ahead = (path.stat().st_mtime_ns // 1000) + 1_000_000
+    for number in range(4):
+        append(path, flush(2 + number, 2 + number))
+        rotate(path, ahead + number)
+    append(path, flush(6, 6))
+    for number in range(2):
+        (tmp_path / f"LOG.old.{ahead + number}").unlink()
+    assert [event.job for event in probe.read().recent_flushes] == [1, 2, 4, 5, 6]
+
+
+def test_a_log_rotated_while_it_could_not_be_seen_is_read_on_where_it_was_left(
+    tmp_path: Path, probe: LogProbe
+) -> None:
+    """The directory was away for a while: neither the rest of the file nor the next one is lost."""
+    path = tmp_path / "LOG"
+    away = tmp_path / "away"
+    append(path, opening(0) + flush(1, 1))
+    assert probe.read().flushes == 1
+    path.rename(away)
+    assert probe.read().flushes == 1
+    with pytest.raises(NoData, match="no_log"):
+        probe.read()
+    append(away, flush(2, 2))
+    away.rename(path)
+    ahead = (path.stat().st_mtime_ns // 1000) + 1_000_000
+    rotate(path, ahead)
+    append(path, flush(3, 3))
+    rotate(path, ahead + 1)
+    append(path, flush(4, 4))
+    assert [event.job for event in probe.read().recent_flushes] == [1, 2, 3, 4]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from probes.rocksdb.log_location import log_candidates, mangled_name, newest_old_log
+from probes.rocksdb.log_location import log_candidates, mangled_name, old_logs
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,17 @@ def test_a_log_named_after_another_path_to_the_database_is_found(tmp_path: Path)
     assert candidates == [f"{tmp_path}/link_db_LOG", f"{tmp_path}/mnt_real_db_LOG"]
 
 
-def test_the_newest_old_log_is_the_one_with_the_largest_number(tmp_path: Path) -> None:
+def test_old_logs_are_ordered_by_their_number(tmp_path: Path) -> None:
     """Numbers, not text: microseconds may differ in length."""
-    for name in ("LOG", "LOG.old.999", "LOG.old.1795230820354474", "LOG.old.x", "LOGX.old.9"):
+    for name in ("LOG", "LOG.old.1795230820354474", "LOG.old.999", "LOG.old.x", "LOGX.old.9"):
         (tmp_path / name).touch()
-    expected = str(tmp_path / "LOG.old.1795230820354474")
-    assert newest_old_log(str(tmp_path / "LOG")) == expected
+    assert old_logs(str(tmp_path / "LOG")) == [
+        (999, str(tmp_path / "LOG.old.999")),
+        (1795230820354474, str(tmp_path / "LOG.old.1795230820354474")),
+    ]
 
 
-def test_no_old_log_is_none(tmp_path: Path) -> None:
-    """A new database."""
-    assert newest_old_log(str(tmp_path / "LOG")) is None
+def test_a_new_database_has_no_old_logs(tmp_path: Path) -> None:
+    """Nor has one whose directory is gone."""
+    assert old_logs(str(tmp_path / "LOG")) == []
+    assert old_logs(str(tmp_path / "gone" / "LOG")) == []

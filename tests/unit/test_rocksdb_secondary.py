@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probes.clock import SystemClock
-from probes.command import CompletedCommand, ProcessGroupRunner
+from probes.command import CompletedCommand, Guard, ProcessGroupRunner
 from probes.errors import NoData, ProbeError, ProbeFailed
 from probes.rocksdb.samples import SecondarySample
 from probes.rocksdb.secondary import SecondaryProbe, remove_private_leftovers
@@ -49,9 +49,10 @@ class ScriptedRunner:
         timeout_seconds: float,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> CompletedCommand:
         """Return the scripted end."""
-        del timeout_seconds, cwd, env
+        del timeout_seconds, cwd, env, guard
         self.argv = tuple(argv)
         self.private_existed = os.path.isdir(argv[5])
         return self.completed

@@ -321,3 +321,74 @@ def test_any_bytes_are_read_without_an_accident(
     write_wal(directory, 3, content)
     with pytest.raises(ProbeError):
         read(directory)
+
+
+def crowd(directory: Path, count: int = 2100) -> None:
+    """Table files, so many that listing them every time would cost milliseconds."""
+    for number in range(100_000, 100_000 + count):
+        (directory / f"{number}.sst").touch()
+
+
+def one_record(sequence: int) -> bytes:
+    return framed([batch(sequence, [b"value"])])
+
+
+def test_a_crowded_directory_is_listed_once_and_the_next_wal_is_found_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every flush and compaction changes it."""
+    listed: list[str] = []
+    list_directory = os.listdir
+
+    def counted(path: str) -> list[str]:
+        listed.append(path)
+        return list_directory(path)
+
+    monkeypatch.setattr(os, "listdir", counted)
+    crowd(tmp_path)
+    write_wal(tmp_path, 10, one_record(5))
+    probe = WalProbe(str(tmp_path), SystemClock())
+    sequences = [probe.read().last_sequence]
+    for step in range(1, 9):
+        (tmp_path / f"{200_000 + step}.sst").touch()
+        if step % 4 == 0:
+            (tmp_path / f"{10 + (step - 4) * 30:06d}.log").unlink()
+            write_wal(tmp_path, 10 + step * 30, one_record(100 * step))
+        else:
+            newest = 10 + (step - step % 4) * 30
+            with (tmp_path / f"{newest:06d}.log").open("ab") as file:
+                file.write(one_record(100 * step))
+        sequences.append(probe.read().last_sequence)
+    assert sequences == [5, 100, 200, 300, 400, 500, 600, 700, 800]
+    assert len(listed) == 1
+
+
+def test_in_a_crowded_directory_a_wal_far_ahead_is_found_when_the_known_one_rests(
+    tmp_path: Path,
+) -> None:
+    """A bulk load used up hundreds of numbers between the two."""
+    crowd(tmp_path)
+    write_wal(tmp_path, 10, one_record(5))
+    probe = WalProbe(str(tmp_path), SystemClock())
+    probe.read()
+    write_wal(tmp_path, 9000, one_record(70))
+    assert probe.read().last_sequence == 70
+
+
+def test_in_a_crowded_directory_deleted_wals_count_no_more(tmp_path: Path) -> None:
+    """The live bytes are those of the files that are there."""
+    crowd(tmp_path)
+    for number in (10, 11, 12):
+        write_wal(tmp_path, number, one_record(number))
+    probe = WalProbe(str(tmp_path), SystemClock())
+    size = len(one_record(10))
+    assert probe.read().live_wal_bytes == 3 * size
+    (tmp_path / "000010.log").unlink()
+    write_wal(tmp_path, 15, one_record(15))
+    sample = probe.read()
+    assert (sample.live_wal_bytes, sample.last_sequence) == (3 * size, 15)
+    for number in (11, 12, 15):
+        (tmp_path / f"{number:06d}.log").unlink()
+    assert reason(tmp_path) == "no_wal"
+    with pytest.raises(ProbeError, match="no_wal"):
+        probe.read()
