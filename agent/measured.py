@@ -19,15 +19,18 @@ from agent.models.lsm_estimate import simulator_estimate
 from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DeviceSnapshot
 
-SIMULATION_INTERVAL_SECONDS: Final = 60.0
-"""The inputs are means over minutes; a run costs up to half a second of CPU."""
+SIMULATION_INTERVAL_SECONDS: Final = 300.0
+"""While the inputs stand still. A run costs 0.1 s of CPU, two thirds of it for starting the child,
+and up to half a second."""
 
 SIMULATION_EARLY_SECONDS: Final = 15.0
 """How soon after a run another one may follow when the inputs moved, which happens most while a
 database is first watched."""
 
 SIMULATION_EARLY_RUNS: Final = 3.0
-"""How many such runs may be saved up, one a minute: on the mean there is one run a minute."""
+SIMULATION_EARLY_SAVED_SECONDS: Final = 120.0
+"""How many such runs may be saved up, and how often one is: while the inputs keep moving there is
+a run every two minutes on the mean."""
 
 MOVED_RATIO: Final = 1.05
 """The inputs moved when the bottleneck model, which sees every tick, moved by this factor."""
@@ -36,6 +39,7 @@ SIMULATION_MAX_AGE_SECONDS: Final = 3 * SIMULATION_INTERVAL_SECONDS
 """An older run was made with other inputs than those of now."""
 
 
+_NO_DEVICE = Missing("no_device", "the device behind the database is not known")
 _NOT_SIMULATED = Missing("not_yet_measured", "the simulator has not run yet")
 
 
@@ -57,6 +61,7 @@ class MeasuredModels:
         self._estimator = DemandEstimator()
         self._inputs: ModelInputs | None = None
         self._asked = False
+        self._max_age_seconds = SIMULATION_MAX_AGE_SECONDS
         self._requested_at = -math.inf
         self._requested_rate = 0.0
         self._rate = 0.0  # by the bottleneck model
@@ -75,9 +80,11 @@ class MeasuredModels:
         now: float,
     ) -> MeasuredView:
         """Take one tick into account; ``device`` carries the data directory."""
-        demands = self._estimator.update(findings, observed)
+        demands = self._estimator.update(
+            findings, observed, _NO_DEVICE if device is None else device.counters
+        )
         simulated = self._simulated
-        if isinstance(simulated, Known) and simulated.age_seconds(now) > SIMULATION_MAX_AGE_SECONDS:
+        if isinstance(simulated, Known) and simulated.age_seconds(now) > self._max_age_seconds:
             age = simulated.age_seconds(now)
             simulated = Missing("stale", f"the simulator last ran {age:.0f} s ago")
         if isinstance(demands, Missing):
@@ -109,12 +116,19 @@ class MeasuredModels:
             debt_clear_seconds=demands.debt_clear_seconds,
         )
 
-    def simulation_due(self, now: float) -> ModelInputs | None:
-        """The inputs to simulate now, None while no run is due; asking counts as the request."""
+    def simulation_due(self, now: float, rarer: float = 1.0) -> ModelInputs | None:
+        """The inputs to simulate now, None while no run is due; asking counts as the request.
+
+        ``rarer`` is how many times longer all intervals are.
+        """
         if self._inputs is None:
             return None
         elapsed = now - self._requested_at
-        saved = min(SIMULATION_EARLY_RUNS, self._runs_left + elapsed / SIMULATION_INTERVAL_SECONDS)
+        elapsed /= rarer
+        saved = min(
+            SIMULATION_EARLY_RUNS, self._runs_left + elapsed / SIMULATION_EARLY_SAVED_SECONDS
+        )
+        self._max_age_seconds = SIMULATION_MAX_AGE_SECONDS * rarer
         if elapsed < SIMULATION_INTERVAL_SECONDS:
             change = self._rate / self._requested_rate if self._requested_rate > 0 else math.inf
             moved = not 1.0 / MOVED_RATIO <= change <= MOVED_RATIO

@@ -14,7 +14,8 @@ from probes.rocksdb.samples import (
 )
 
 MEMTABLE_OVERHEAD_BYTES = 11.0
-"""total_data_size holds, per entry, an 8-byte sequence and type and about 3 bytes of lengths."""
+"""total_data_size holds, per entry, an 8-byte sequence and type and about 3 bytes of lengths
+(db/memtable.cc, MemTable::Add)."""
 
 
 def wal_overhead_bytes(record_bytes: float) -> float:

@@ -76,6 +76,7 @@ class BlockDeviceProbe:
             rotational=self._stack.rotational(device),
             filesystem_free_bytes=space.f_bavail * space.f_frsize,
             filesystem_size_bytes=space.f_blocks * space.f_frsize,
+            model=self._stack.model(device),
         )
 
     def _mount_of(self, path: str, tables: tuple[str, ...]) -> Mount:

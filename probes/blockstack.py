@@ -120,6 +120,17 @@ class BlockStack:
         """Tell whether the kernel takes the device for a spinning disk; None when it is silent."""
         return {"0": False, "1": True}.get(_text(f"{self._by_name(device)}/queue/rotational"))
 
+    def model(self, device: BlockLayer) -> str | None:
+        """Return model and unique name of a disk; None for one that has neither, or is virtual.
+
+        SCSI has device/model and device/wwid, NVMe device/model and wwid (Documentation/ABI/stable/
+        sysfs-block), virtio only a serial number, if any.
+        """
+        base = self._by_name(device)
+        names = ("wwid", "device/wwid", "device/serial", "serial")
+        unique = next((text for name in names if (text := _words(f"{base}/{name}"))), "")
+        return f"{_words(f'{base}/device/model')} {unique}".strip() or None
+
     def _by_name(self, device: BlockLayer) -> str:
         return f"{self._sys_root}/class/block/{device.name.replace('/', '!')}"
 
@@ -192,6 +203,11 @@ def _text(path: str) -> str:
         return os.fsdecode(read_kernel_file(path, 8192)).rstrip("\n")
     except (OSError, ValueError):  # a NUL in a name read from elsewhere is a ValueError
         return ""
+
+
+def _words(path: str) -> str:
+    """The text of an attribute that the kernel may have filled up with blanks."""
+    return " ".join(_text(path).split())
 
 
 def _names(path: str) -> list[str]:

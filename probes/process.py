@@ -188,13 +188,15 @@ class ProcessProbe:
             except OSError:
                 text = b""
             thread = self._threads[identity]
+            waited, runs = parse_schedstat(text)
             samples.append(
                 ThreadCpuSample(
                     at=self._clock.monotonic(),
                     thread_id=int(identity),
                     start_ticks=thread.start_ticks,
                     cpu_seconds=thread.cpu_ticks / _CLOCK_TICKS_PER_SECOND,
-                    run_count=parse_run_count(text),
+                    run_count=runs,
+                    waited_seconds=None if waited is None else waited / 1e9,
                 )
             )
         count = sum(1 for thread in self._threads.values() if thread.group == _OTHER)
@@ -250,12 +252,16 @@ def _seconds(ticks: int | None) -> float | None:
     return None if ticks is None else ticks / _CLOCK_TICKS_PER_SECOND
 
 
-def parse_run_count(text: bytes) -> int | None:
-    """Parse a thread's schedstat: time on a core, time waiting for one, times it got one."""
+def parse_schedstat(text: bytes) -> tuple[int | None, int | None]:
+    """Return a thread's nanoseconds of waiting for a core and how often it got one.
+
+    Its schedstat has three numbers, time on a core first; Documentation/scheduler/sched-stats.rst.
+    """
     fields = text.split()
-    if len(fields) < 3 or not fields[2].isdigit() or len(fields[2]) > 20:
-        return None
-    return int(fields[2])
+    if len(fields) < 3:
+        return None, None
+    waited, runs = (int(f) if f.isdigit() and len(f) <= 20 else None for f in fields[1:3])
+    return waited, runs
 
 
 def parse_stat(text: bytes) -> ThreadStat | None:

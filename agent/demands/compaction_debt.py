@@ -7,7 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from agent.forecast.pending import LevelOptions, estimated_pending_compaction_bytes, level_limits
+from agent.forecast.pending import (
+    estimated_pending_compaction_bytes,
+    level_limits,
+    level_options,
+)
 from agent.learning.debt_trend import theil_sen_slope
 from agent.models.lsm import TreeOptions
 from agent.readings import Known, Missing, Quantity
@@ -20,18 +24,6 @@ TREND_MIN_READINGS: Final = 4
 """A slope through fewer readings is no trend."""
 
 SOURCE: Final = "manifest and options"
-
-
-def level_options(tree: TreeOptions) -> LevelOptions:
-    """The part of the options that the estimate of pending bytes depends on."""
-    return LevelOptions(
-        level_compaction_dynamic_level_bytes=tree.level_compaction_dynamic_level_bytes,
-        style=tree.style,
-        num_levels=tree.num_levels,
-        level0_file_num_compaction_trigger=tree.level0_file_num_compaction_trigger,
-        max_bytes_for_level_base=tree.max_bytes_for_level_base,
-        max_bytes_for_level_multiplier=tree.max_bytes_for_level_multiplier,
-    )
 
 
 def owed_bytes(levels: Sequence[LevelShape], tree: TreeOptions) -> float:

@@ -4,9 +4,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from agent.cpu_use import thread_pairs
 from agent.demands.ratio_estimate import Ratio, ratio_of_sums
 from agent.readings import Known, Missing, Quantity
-from probes.samples import ProcessSample, ThreadCpuSample
+from probes.samples import ProcessSample
 
 WINDOW_SECONDS: Final = 300.0
 """Over how long CPU and puts are compared: dozens of intervals at the usual cadence."""
@@ -145,21 +146,10 @@ def _grown(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None or after < before else float(after - before)
 
 
-def _pairs(
-    before: ProcessSample, after: ProcessSample
-) -> list[tuple[ThreadCpuSample, ThreadCpuSample]]:
-    old = {(t.thread_id, t.start_ticks): t for t in before.busiest_foreground_threads}
-    return [
-        (old[key], thread)
-        for thread in after.busiest_foreground_threads
-        if (key := (thread.thread_id, thread.start_ticks)) in old
-    ]
-
-
 def _runs(before: ProcessSample, after: ProcessSample, foreground: float | None) -> float | None:
     """How often foreground threads got a core; the busiest stand for all by their CPU."""
     runs = cpu = 0.0
-    for old, new in _pairs(before, after):
+    for old, new in thread_pairs(before, after):
         if old.run_count is None or new.run_count is None:
             return None
         runs += new.run_count - old.run_count
@@ -170,7 +160,7 @@ def _runs(before: ProcessSample, after: ProcessSample, foreground: float | None)
 
 
 def _busy_threads(before: ProcessSample, after: ProcessSample) -> Quantity:
-    use = [max(0.0, new.cpu_seconds - old.cpu_seconds) for old, new in _pairs(before, after)]
+    use = [max(0.0, new.cpu_seconds - old.cpu_seconds) for old, new in thread_pairs(before, after)]
     squares = sum(each * each for each in use)
     if squares <= 0:
         return Missing("not_permitted_or_idle", "no foreground thread's CPU use is known")

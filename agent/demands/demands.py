@@ -21,11 +21,13 @@ from agent.demands.key_space import KeySpace, key_space
 from agent.demands.ratio_estimate import Ratio, joint_spread
 from agent.demands.steady_demand import steady_written_bytes
 from agent.demands.values import Demand, Demands, Measured
+from agent.demands.wal_sync import ABSENT, WalSyncs
 from agent.findings import DatabaseFindings
 from agent.inputs.tree_options import resolved_tree
 from agent.models.lsm import TreeOptions
-from agent.readings import Known, Missing, Quantity
+from agent.readings import Known, Missing, Quantity, value_of
 from probes.rocksdb.samples import LogSample
+from probes.samples import DiskCounters
 
 __all__ = ["Demand", "DemandEstimator", "Demands", "Measured"]
 
@@ -52,11 +54,17 @@ class DemandEstimator:
         self._flushed: FlushWork | None = None
         self._compacted: CompactionWork | None = None
         self._key_space: KeySpace | None = None
+        self._wal_syncs = WalSyncs()
 
-    def update(self, findings: DatabaseFindings, observed: Quantity) -> Demands | Missing:
+    def update(
+        self,
+        findings: DatabaseFindings,
+        observed: Quantity,
+        device: Known[DiskCounters] | Missing = ABSENT,
+    ) -> Demands | Missing:
         """Take one tick's findings into account; Missing for a database without puts.
 
-        ``observed`` is its put rate.
+        ``observed`` is its put rate, ``device`` the counters of the device that carries it.
         """
         debt_bytes, debt_clear_seconds = self._follow_debt(findings)
         self._add_up(findings.log)
@@ -127,6 +135,7 @@ class DemandEstimator:
             debt_bytes=debt_bytes,
             debt_clear_seconds=debt_clear_seconds,
             key_space=self._key_space,
+            wal_sync_seconds=self._follow_syncs(findings, device, counters),
         )
 
     def _follow_counters(
@@ -160,6 +169,18 @@ class DemandEstimator:
         return counted, Missing(
             "not_yet_measured", "the process's work per put needs readings some seconds apart"
         )
+
+    def _follow_syncs(
+        self,
+        findings: DatabaseFindings,
+        device: Known[DiskCounters] | Missing,
+        counters: CpuDemands | None,
+    ) -> Demand:
+        wal = findings.wal
+        if isinstance(wal, Missing):
+            return wal
+        threads = None if counters is None else value_of(counters.busy_threads)
+        return self._wal_syncs.update(device, wal.value.last_sequence, threads)
 
     def _follow_debt(self, findings: DatabaseFindings) -> tuple[Quantity, Quantity]:
         manifest, options = findings.manifest, findings.options

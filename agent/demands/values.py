@@ -67,3 +67,4 @@ class Demands:
     debt_bytes: Quantity
     debt_clear_seconds: Quantity
     key_space: KeySpace | None  # None: too few merges tell it
+    wal_sync_seconds: Demand  # at saturation; Missing where puts do not wait for syncs

@@ -2,7 +2,8 @@
 
 import math
 
-MIB = 1048576.0
+from agent.models.prediction import MIB
+
 MB = 1e6
 
 

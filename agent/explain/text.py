@@ -12,7 +12,8 @@ from agent.explain.explanation import (
     Reading,
     SimulationPart,
 )
-from agent.explain.quantity_text import MIB, byte_text, duration_text, rate_text
+from agent.explain.quantity_text import byte_text, duration_text, rate_text
+from agent.models.prediction import MIB
 
 Style = tuple[str, str]
 """A piece of text and the name of a rich style, "" for plain."""

@@ -10,13 +10,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.demands.compaction_debt import level_options
 from agent.forecast.pending import (
     estimated_pending_compaction_bytes,
     level_limits,
+    level_options,
     stall_file_count,
 )
-from agent.models.lsm import ModelInputs, TreeCosts, TreeShape
+from agent.models.lsm import ALL_KEYS_NEW_BYTES, ModelInputs, TreeCosts, TreeShape
 from agent.workload import MEMTABLE_OVERHEAD_BYTES
 from probes.rocksdb.samples import ColumnFamilyShape, LevelShape
 
@@ -173,6 +173,27 @@ def plan(
         disk_fits=not full[0] if len(set(full)) == 1 else None,
         caveats=tuple(caveats),
     )
+
+
+def new_key_ratio(inputs: ModelInputs, puts: float) -> float | None:
+    """The share of so many puts whose key is not stored yet; None where the key space is not known.
+
+    Keys are taken as drawn evenly from the key space that merges have shown. Of its ``K`` bytes the
+    levels, as random samples of it, hold ``K * (1 - product(1 - n_i / K))``; a put brings a new key
+    with the share that is left, which shrinks as it fills.
+    """
+    costs = inputs.costs
+    key_space = costs.key_space_bytes
+    table_bytes = _flush_bytes_per_put(costs) * costs.flush_output_ratio
+    written = puts * table_bytes
+    if key_space is None or key_space <= 0.0 or written <= 0.0:
+        return None
+    if key_space >= ALL_KEYS_NEW_BYTES:
+        return 1.0
+    absent = key_space * math.prod(
+        max(0.0, 1.0 - size / key_space) for size in inputs.shape.level_bytes
+    )
+    return min(1.0, absent * -math.expm1(-written / key_space) / written)
 
 
 def stall_room(inputs: ModelInputs) -> StallRoom:

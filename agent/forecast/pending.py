@@ -4,7 +4,8 @@ RocksDB decides about delays and stops with ``estimated_compaction_needed_bytes`
 recomputes whenever the set of table files changes. Everything it needs stands in the MANIFEST
 (bytes and files per level) and in the OPTIONS, so the value is exact at every tick, where a
 secondary instance says it once a minute. Interface: ``estimated_pending_compaction_bytes``,
-``level_limits`` and ``stall_file_count``.
+``level_limits`` and ``stall_file_count``, for the shape in a MANIFEST; ``pending_bytes_of`` and
+``limits_of`` are the same for mere sizes, as the simulator has them.
 
 Source: facebook/rocksdb, db/version_set.cc, VersionStorageInfo::EstimateCompactionBytesNeeded and
 CalculateBaseBytes, the same in 6.29, 7.8, 9.8 and 11.x.
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from agent.models.lsm import TreeOptions
 from probes.rocksdb.samples import ColumnFamilyShape, LevelShape
 
 MOST_LEVELS: Final = 100
@@ -55,6 +57,18 @@ class LevelOptions:
     multiplier_additional: tuple[float, ...] = ()
 
 
+def level_options(tree: TreeOptions) -> LevelOptions:
+    """The part of a tree's options that the estimate depends on."""
+    return LevelOptions(
+        level_compaction_dynamic_level_bytes=tree.level_compaction_dynamic_level_bytes,
+        style=tree.style,
+        num_levels=tree.num_levels,
+        level0_file_num_compaction_trigger=tree.level0_file_num_compaction_trigger,
+        max_bytes_for_level_base=tree.max_bytes_for_level_base,
+        max_bytes_for_level_multiplier=tree.max_bytes_for_level_multiplier,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class LevelLimits:
     """Target bytes of every level (infinite: no compaction from there) and L0's output level."""
@@ -74,10 +88,16 @@ def estimated_pending_compaction_bytes(
     if options.style != "level":
         return 0.0
     sizes = _sizes(levels, options.num_levels)
-    limits = level_limits(levels, options)
     files = levels[0].files if levels else 0
+    return pending_bytes_of(files, sizes, limits_of(sizes, options), options)
+
+
+def pending_bytes_of(
+    level0_files: int, sizes: Sequence[float], limits: LevelLimits, options: LevelOptions
+) -> float:
+    """The same for leveled compaction, by the bytes of every level."""
     triggered = (
-        files >= options.level0_file_num_compaction_trigger
+        level0_files >= options.level0_file_num_compaction_trigger
         or sizes[0] >= options.max_bytes_for_level_base
     )
     owed = carried = sizes[0] if triggered else 0.0
@@ -98,7 +118,11 @@ def estimated_pending_compaction_bytes(
 
 def level_limits(levels: Sequence[LevelShape], options: LevelOptions) -> LevelLimits:
     """Each level's target and the level that takes L0's files, for leveled compaction."""
-    sizes = _sizes(levels, options.num_levels)
+    return limits_of(_sizes(levels, options.num_levels), options)
+
+
+def limits_of(sizes: Sequence[float], options: LevelOptions) -> LevelLimits:
+    """The same by the bytes of every level."""
     if not options.level_compaction_dynamic_level_bytes:
         return _static_limits(options)
     base_bytes = options.max_bytes_for_level_base

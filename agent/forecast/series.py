@@ -6,6 +6,7 @@ triggers of OPTIONS as RocksDB applies them. Pure.
 
 import math
 from collections import deque
+from dataclasses import replace
 
 from agent.forecast.pending import (
     LevelOptions,
@@ -34,9 +35,15 @@ class Flushes:
 
     def __init__(self) -> None:
         self._events: deque[FlushEvent] = deque(maxlen=FLUSHES_KEPT)
+        self._clock_shift_seconds = 0.0
 
     def add(self, log: LogSample) -> None:
         """Take the flushes that are new."""
+        jump = log.clock_shift_seconds - self._clock_shift_seconds
+        if jump:
+            self._clock_shift_seconds = log.clock_shift_seconds
+            for index, event in enumerate(self._events):
+                self._events[index] = replace(event, wall_seconds=event.wall_seconds + jump)
         last = self._events[-1].wall_seconds if self._events else -math.inf
         self._events.extend(f for f in log.recent_flushes if f.wall_seconds > last)
 
@@ -81,7 +88,7 @@ class FamilyTrends:
         style = options.compaction_style or "level"
         self.files.add(at, float(stall_file_count(shape, style)))
         self.pending.add(
-            at, estimated_pending_compaction_bytes(shape.levels, level_options(options))
+            at, estimated_pending_compaction_bytes(shape.levels, family_level_options(options))
         )
 
     @property
@@ -90,7 +97,7 @@ class FamilyTrends:
         return (self.pending.value or 0.0) if self._leveled else (self.files.value or 0.0)
 
 
-def level_options(options: ColumnFamilyOptions) -> LevelOptions:
+def family_level_options(options: ColumnFamilyOptions) -> LevelOptions:
     """The options that the estimate of pending bytes needs; RocksDB's defaults where not said."""
     return LevelOptions(
         # Absent in files of versions before the option was written; its default was false then.

@@ -13,6 +13,7 @@ from agent.workload import MEMTABLE_OVERHEAD_BYTES, wal_overhead_bytes
 SPREAD_NO_LOG: Final = 0.35  # compression and overwritten keys, a factor of two between them
 SPREAD_NO_MERGE: Final = 0.2  # the same, with flushes known
 SPREAD_OVERLAP: Final = 0.2  # ascending keys cost no merge of the base level
+SPREAD_WAL_SYNC: Final = 0.4  # all writers in a group, or no more than now
 SPREAD_NO_CPU: Final = 0.1  # CPU is rarely the limit
 SPREAD_UNCERTAIN_DEMAND: Final = 0.3  # a single cycle tells no error: most are within a third
 
@@ -85,6 +86,14 @@ def tree_costs(
     if reaching_share > 1.0 and isinstance(demands.process_written_bytes, Measured):
         excess = demands.process_written_bytes.value * (1.0 - 1.0 / reaching_share)
         wal += excess
+    synced = notes.take("wal_sync", demands.wal_sync_seconds) if tree.wal_enabled else None
+    if synced is not None:
+        notes.note(
+            "wal_sync",
+            "puts wait for syncs of the WAL; how many share one at saturation is not seen",
+            "half of the busy threads in a group, each sync as long as now",
+            SPREAD_WAL_SYNC,
+        )
     return TreeCosts(
         record_bytes=record,
         wal_bytes_per_put=wal,
@@ -98,6 +107,7 @@ def tree_costs(
         compaction_cpu_seconds_per_byte=compaction_cpu,
         foreground_cpu_seconds_per_put=foreground.cpu_seconds_per_put,
         writer_seconds_per_put=foreground.writer_seconds_per_put,
+        wal_sync_seconds_per_put=synced or 0.0,
         key_space_bytes=_key_space_bytes(demands, notes),
         key_bytes=notes.take("key_bytes", demands.key_bytes),
     )

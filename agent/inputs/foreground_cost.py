@@ -35,6 +35,11 @@ class ForegroundCost:
     missing: MissingInput | None = None
 
 
+def usual_put_seconds(record_bytes: float) -> float:
+    """Core seconds of one put where nothing is measured."""
+    return PRIOR_SECONDS + PRIOR_SECONDS_PER_BYTE * record_bytes
+
+
 def foreground_cost(demands: Demands, record_bytes: float) -> ForegroundCost:
     """The measured cost, drawn towards the prior as far as puts wait for their threads to wake.
 
@@ -42,7 +47,7 @@ def foreground_cost(demands: Demands, record_bytes: float) -> ForegroundCost:
     spends its own part, and the write path groups them (db/write_thread.cc).
     """
     measured = demands.foreground_cpu_seconds
-    prior = PRIOR_SECONDS + PRIOR_SECONDS_PER_BYTE * record_bytes
+    prior = usual_put_seconds(record_bytes)
     if isinstance(measured, Missing):
         note = MissingInput("foreground_cpu", measured.detail, "a usual put's cost")
         return ForegroundCost(prior, prior, "prior", note)

@@ -32,20 +32,20 @@ database wants more, and it has more threads than most."""
 @dataclass(frozen=True, slots=True)
 class CpuShare:
     """The host's processors: ``busy_ratio`` of all ``cores``, of which the owner keeps
-    ``process_cores`` busy; ``limit_cores`` is the owner's cgroup quota."""
+    ``process_cores`` busy (60 s means) and everybody else ``others_cores`` (5 min mean);
+    ``limit_cores`` is the owner's cgroup quota."""
 
     cores: int | None
     busy_ratio: Quantity
     process_cores: Quantity
+    others_cores: Quantity
     limit_cores: float | None
 
     def free_cores(self) -> float | None:
         """Cores that this database could use: all less what others use, at most the quota."""
         if self.cores is None:
             return self.limit_cores
-        others = 0.0
-        if isinstance(self.busy_ratio, Known) and isinstance(self.process_cores, Known):
-            others = max(0.0, self.busy_ratio.value * self.cores - self.process_cores.value)
+        others = self.others_cores.value if isinstance(self.others_cores, Known) else 0.0
         free = max(self.cores - others, self.cores * FAIR_SHARE)
         return free if self.limit_cores is None else min(free, self.limit_cores)
 

@@ -15,7 +15,7 @@ from typing import Final
 from agent.learning.conformal import Evidence, conformal_quantile, labels_for, robust_center
 from agent.learning.drift import PageHinkley
 from agent.learning.labels import Label, PredictionBefore
-from agent.models.estimate import INTERVAL_LEVEL
+from agent.models.estimate import INTERVAL_LEVEL, NORMAL_90
 
 PRIOR_LOG_HALF_WIDTH: Final[Mapping[str, float]] = {
     "v4": math.log(12.0),
@@ -31,9 +31,6 @@ simulator's, which docs/accuracy.md found within 13 % of the truth where the dev
 limiter was the limit."""
 
 UNKNOWN_MODEL_LOG_HALF_WIDTH: Final = 1.0
-
-NORMAL_90: Final = 1.645
-"""Half of the width of a normal distribution's central 90 %, in standard deviations."""
 
 SCATTER: Final = 0.1
 """Prior standard deviation, log space, of one model's residuals among one database's episodes."""

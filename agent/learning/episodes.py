@@ -17,7 +17,8 @@ delay    The same without stops. RocksDB's delay is a feedback controller: at ea
          is an exact label, not a censored one, provided that the delay is felt (see below).
 ceiling  Held back for 1 .. 10 % of the time, debt steady: S_max by definition allows 1 %, so it is
          at most this rate, and not much less. This, and only this, is the censored label.
-cpu      No stall, but the cores are busy for the owner process: S_max, less certain.
+cpu      No stall, but the cores are busy for the owner process, or its only writing thread never
+         sleeps (cause "writer": what that one writer sustains): S_max, less certain.
 floor    Ten minutes without any stall and without growing debt: S_max is at least this rate. It
          corrects a model that predicts less than is being sustained, and nothing else.
 

@@ -22,6 +22,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from agent.learning.calibration import Calibration
 from agent.learning.episodes import Episode, EpisodeDetector
 from agent.learning.labels import Label, RawEstimate
@@ -89,6 +91,19 @@ class _Database:
         self.memory = remembered
 
 
+def _renamed(memory: DatabaseMemory, device: DeviceIdentity) -> DatabaseMemory:
+    """With the labels of a device whose model was not read then, and is now, as those of it."""
+    if memory.device.model is not None or memory.device.key != device.nameless_key:
+        return memory
+    labels = tuple(
+        msgspec.structs.replace(label, device_key=device.key)
+        if label.device_key == device.nameless_key
+        else label
+        for label in memory.labels
+    )
+    return msgspec.structs.replace(memory, device=device, labels=labels)
+
+
 class Learning:
     """Everything the host has learned; the only state between ticks of this part."""
 
@@ -108,7 +123,8 @@ class Learning:
         """Take one tick into account."""
         database = self._databases.get(key.path)
         if database is None:
-            database = _Database(self._remembered.get(key.path))
+            remembered = self._remembered.get(key.path)
+            database = _Database(None if remembered is None else _renamed(remembered, key.device))
             self._databases[key.path] = database
         if database.incarnation != key.incarnation:
             database.incarnation = key.incarnation
@@ -206,7 +222,7 @@ class Learning:
         self, device: DeviceIdentity, measured_bytes_per_second: float | None, wall_seconds: float
     ) -> float | None:
         """The best capacity known of a device, bytes/s, this measurement included; None: none."""
-        known = self._devices.get(device.key)
+        known = self._devices.get(device.key) or self._devices.pop(device.nameless_key, None)
         best = None if known is None else known.baseline_bytes_per_second
         if measured_bytes_per_second is not None and (best or 0.0) < measured_bytes_per_second:
             known = DeviceMemory(device, measured_bytes_per_second, wall_seconds, wall_seconds)

@@ -45,6 +45,11 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
         """Equal for the same device under another name, where its model is known."""
         return f"{self.model or self.name}/{self.size_bytes}"
 
+    @property
+    def nameless_key(self) -> str:
+        """The key under which it was kept while its model was not read."""
+        return f"{self.name}/{self.size_bytes}"
+
 
 class DatabaseMemory(msgspec.Struct, frozen=True):
     """What was learned of a database; ``episodes_total`` counts saturation, not floors."""
@@ -140,6 +145,11 @@ def problem(state: LearnedState) -> str | None:
                     return f"a prediction for {database.path} has no positive rate or interval"
                 if p.log_half_width is not None and not 0.0 <= p.log_half_width < math.inf:
                     return f"a prediction for {database.path} has no width that can be"
+    identities = [entry.device for entry in state.databases]
+    identities += [entry.device for entry in state.devices]
+    for identity in identities:
+        if identity.size_bytes < 0:
+            return f"{identity.name} has {identity.size_bytes} bytes"
     for device in state.devices:
         if not _within(RATES, device.baseline_bytes_per_second):
             return f"the baseline of {device.device.name} is not positive, or cannot be"

@@ -28,7 +28,10 @@ class EpisodeObservation:
     force and ``stall_seconds`` the cumulative seconds by state ("delayed", "stopped");
     ``flushes`` and ``compaction_written_bytes`` are cumulative too. ``pending_at`` is when the
     pending bytes were read: a reading repeated by later ticks is one reading. ``bytes_per_put``
-    is what a put takes from the delayed write rate: its size in the WAL. CPU values are 60 s means.
+    is what a put takes from the delayed write rate: its size in the WAL. CPU values are 60 s means,
+    but ``lone_writer_ratio``: the share of the last interval in which the only busy foreground
+    thread ran or waited for a core. ``put_cpu_prior_seconds`` is what a put of this size usually
+    costs.
     ``disturbances`` are monotonic (from, to) spans of manual compaction and ingestion.
     """
 
@@ -48,6 +51,8 @@ class EpisodeObservation:
     host_cpu_cores: float | None = None
     owner_cpu_cores: float | None = None
     owner_cpu_limit_cores: float | None = None
+    lone_writer_ratio: float | None = None
+    put_cpu_prior_seconds: float | None = None
     background_error: bool = False
     disturbances: tuple[tuple[float, float], ...] = ()
     options_key: str = ""

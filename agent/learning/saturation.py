@@ -50,6 +50,14 @@ CPU_BUSY_RATIO: Final = 0.95
 OWNER_CPU_SHARE: Final = 0.7
 """A busy host limits the database only while most of its cores work for the owner process."""
 
+WRITER_BUSY_RATIO: Final = 0.95
+"""A lone writer that ran or waited for a core for this share of the time never waited for its next
+put: at nine tenths of what it sustains it sleeps for a twentieth to an eighth of the time."""
+
+MOST_PUT_COST: Final = 4.0
+"""A lone thread whose puts cost more than so many times the usual does something else besides, or
+spins until the next put is due: it says nothing about what the database sustains."""
+
 LOG_UNCERTAINTY: Final[Mapping[str, float]] = {
     "stop": 0.05,
     "delay": 0.05,
@@ -58,7 +66,8 @@ LOG_UNCERTAINTY: Final[Mapping[str, float]] = {
     "floor": 0.05,
 }
 """Standard error of a label in natural log space. 0.05 is the step in which truth itself is checked
-(open loop at 95 %; Luo & Carey, VLDB 2019). CPU saturation shows no debt: taken as three times."""
+(open loop at 95 %; Luo & Carey, VLDB 2019). CPU saturation shows no debt: taken as three times,
+for the host's cores as for the one core of a lone writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Interval:
     stopped_seconds: float
     delayed_seconds: float  # delay in force, felt or not
     held_seconds: float  # stopped, or delayed and felt
-    cpu_bound: bool
+    cpu_cause: Literal["cpu", "writer"] | None  # what computed without a pause
     cause: str | None
     after: EpisodeObservation
     flushes: float | None
@@ -87,6 +96,11 @@ class Interval:
     def held(self) -> bool:
         """Whether RocksDB held the writers back for a share that counts."""
         return self.held_seconds >= HELD_SHARE * self.elapsed
+
+    @property
+    def cpu_bound(self) -> bool:
+        """Whether the host's cores, or the one of a lone writer, set the rate."""
+        return self.cpu_cause is not None
 
     @property
     def limited(self) -> bool:
@@ -136,7 +150,7 @@ def interval_between(before: EpisodeObservation, after: EpisodeObservation) -> I
         stopped_seconds=stopped,
         delayed_seconds=delayed,
         held_seconds=stopped + (delayed if felt else 0.0),
-        cpu_bound=_cpu_bound(after),
+        cpu_cause=_cpu_cause(after, puts / elapsed),
         cause=causes.get("stopped", causes.get("delayed")),
         after=after,
         flushes=_grown(before.flushes, after.flushes),
@@ -180,7 +194,13 @@ def _delay_is_felt(before: EpisodeObservation, after: EpisodeObservation, rate: 
     return rate * after.bytes_per_put >= BINDING_RATIO * min(limits)
 
 
-def _cpu_bound(seen: EpisodeObservation) -> bool:
+def _cpu_cause(seen: EpisodeObservation, rate: float) -> Literal["cpu", "writer"] | None:
+    if _cores_are_busy(seen):
+        return "cpu"
+    return "writer" if _lone_writer_is_busy(seen, rate) else None
+
+
+def _cores_are_busy(seen: EpisodeObservation) -> bool:
     used, quota, cores = seen.owner_cpu_cores, seen.owner_cpu_limit_cores, seen.host_cpu_cores
     if used is None:
         return False
@@ -189,6 +209,13 @@ def _cpu_bound(seen: EpisodeObservation) -> bool:
     if seen.host_cpu_busy_ratio is None or cores is None:
         return False
     return seen.host_cpu_busy_ratio >= CPU_BUSY_RATIO and used >= OWNER_CPU_SHARE * cores
+
+
+def _lone_writer_is_busy(seen: EpisodeObservation, rate: float) -> bool:
+    busy, prior = seen.lone_writer_ratio, seen.put_cpu_prior_seconds
+    if busy is None or prior is None or busy < WRITER_BUSY_RATIO:
+        return False
+    return busy <= MOST_PUT_COST * prior * rate
 
 
 def steady_measurement(run: Sequence[Interval]) -> Measurement | None:
@@ -256,7 +283,8 @@ def measure(window: Sequence[Interval], *, floor: bool = False) -> Measurement |
         kind = "ceiling"
     else:
         return None
-    causes = Counter(i.cause for i in window if i.cause is not None and i.held)
+    causes = Counter(i.cpu_cause if kind == "cpu" else i.cause if i.held else None for i in window)
+    del causes[None]
     return Measurement(
         kind=kind,
         puts_per_second=puts / seconds,
@@ -268,7 +296,7 @@ def measure(window: Sequence[Interval], *, floor: bool = False) -> Measurement |
         delayed_ratio=delayed,
         debt_share=grown,
         log_uncertainty=math.hypot(LOG_UNCERTAINTY[kind], grown, apart / 2),
-        cause="cpu" if kind == "cpu" else causes.most_common(1)[0][0] if causes else None,
+        cause=causes.most_common(1)[0][0] if causes else None,
     )
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from agent.demands.demands import Demands, Measured
 from agent.inputs.tree_options import NEVER
-from agent.models.estimate import Estimate, ResourceUse
+from agent.models.estimate import NORMAL_90, Estimate, ResourceUse
 from agent.models.lsm import ATTAINABLE_CPU, ModelInputs
 from agent.models.lsm_amplification import saturated_written_bytes_per_put
 from agent.readings import Missing
@@ -36,6 +36,7 @@ ETA: Final[Mapping[str, float]] = {
     "flush_threads": 0.9,
     "cpu": ATTAINABLE_CPU,
     "writer": 0.95,
+    "wal_sync": 0.95,
     "rate_limiter": 0.97,
 }
 """The utilization that is attainable before stalls begin; a prior, corrected by calibration."""
@@ -46,6 +47,7 @@ MODEL_SPREAD: Final[Mapping[str, float]] = {
     "flush_threads": 0.2,
     "cpu": 0.2,
     "writer": 0.35,
+    "wal_sync": 0.35,
     "rate_limiter": 0.1,
 }
 """Standard error in log space of the bound itself, its inputs being right; a prior. The cost of a
@@ -62,9 +64,6 @@ UNKNOWN_SPREAD: Final = 0.35
 """Taken where compaction's bytes come without an error of their own, or without a correction."""
 
 BATCH_TO_TRIGGER: Final = 1.5
-
-QUANTILE_90: Final = 1.645
-"""Standard errors on either side of 90 % of a normal distribution."""
 
 
 def bottleneck_estimate(inputs: ModelInputs, demands: Demands) -> Estimate | Missing:
@@ -91,7 +90,7 @@ def _estimate(inputs: ModelInputs, demands: Demands) -> Estimate | Missing:
     return Estimate(
         model=MODEL,
         puts_per_second=first.puts_per_second,
-        log_half_width=QUANTILE_90 * spread,
+        log_half_width=NORMAL_90 * spread,
         resources=tuple(uses),
         missing=inputs.missing,
         source=first.source,
@@ -241,6 +240,16 @@ def _uses(inputs: ModelInputs, demands: Demands, per_put: SaturatedBytes) -> lis
             inputs.sources.get("foreground_cpu_seconds_per_put", "prior"),
         ),
     ]
+    if costs.wal_sync_seconds_per_put > 0:
+        uses.append(
+            _use(
+                "wal_sync",
+                "seconds of sync",
+                costs.wal_sync_seconds_per_put,
+                1.0,
+                inputs.sources.get("wal_sync", "prior"),
+            )
+        )
     if per_put.compaction > 0:
         uses.append(_compaction_threads(inputs, demands, per_put, compaction_cpu))
     if tree.rate_limiter_bytes_per_second is not None:
@@ -321,6 +330,9 @@ def _advice(inputs: ModelInputs, per_put: SaturatedBytes, uses: list[ResourceUse
         "it",
         "writer": f"Bound by the write path at {rate}: larger write batches, more writing threads "
         "or enable_pipelined_write would lift it",
+        "wal_sync": f"Bound by the WAL's syncs at {rate}: {first.demand * 1e6:,.0f} µs of sync per "
+        "put; larger write batches, more writers that share a sync, or a faster device would lift "
+        "it",
     }[first.resource]
     if len(uses) > 1:
         following = uses[1]

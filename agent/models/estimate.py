@@ -11,13 +11,16 @@ RESOURCES: Final = (
     "flush_threads",  # thread seconds/s of RocksDB's high-priority pool
     "cpu",  # core seconds/s of the host, or of the process's quota
     "writer",  # the write path itself: one write group at a time
-    "wal_sync",  # syncs/s of the WAL
+    "wal_sync",  # the WAL's syncs, which take turns: seconds of sync/s
     "rate_limiter",  # bytes/s that RocksDB's own rate limiter lets flush and compaction write
 )
 """What can be the bottleneck; the names are the values of the metric's ``resource`` label."""
 
 INTERVAL_LEVEL: Final = 0.9
 """The share of true values that every published interval is meant to contain."""
+
+NORMAL_90: Final = 1.645
+"""Standard errors on either side that hold that share of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class ResourceUse:
     """
 
     resource: str
-    unit: str  # "bytes", "thread seconds", "core seconds", "writes", "syncs"
+    unit: str  # "bytes", "thread seconds", "core seconds", "seconds of sync"
     demand: float
     free_capacity: float
     puts_per_second: float

@@ -79,6 +79,7 @@ class TreeCosts(msgspec.Struct, frozen=True):
     foreground_cpu_seconds_per_put: float = 0.0
     writer_seconds_per_put: float = 0.0  # serial part of the write path: 1 / it bounds the rate
     key_space_bytes: float | None = None  # one version of every key as tables; None: not measured
+    wal_sync_seconds_per_put: float = 0.0  # that a put waits for at saturation; 0: not synced
     key_bytes: float | None = None  # the key's part of record_bytes; None: not measured
 
 

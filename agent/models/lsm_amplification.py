@@ -10,8 +10,8 @@ from typing import Final
 
 from agent.models.lsm import ModelInputs
 from agent.models.lsm_jobs import FEWEST_FILES_INTRA_LEVEL0
-from agent.models.lsm_simulator import MEMTABLE_ENTRY_OVERHEAD_BYTES
 from agent.models.lsm_tree import Tree
+from agent.workload import MEMTABLE_OVERHEAD_BYTES
 
 _ROUNDS: Final = 30
 """Of the fixed point below; each one halves the change at least."""
@@ -25,7 +25,7 @@ def saturated_written_bytes_per_put(inputs: ModelInputs) -> dict[str, float]:
     costs, options = inputs.costs, inputs.options
     if not (costs.record_bytes > 0.0 and costs.flush_user_bytes > 0.0):
         raise ValueError("record_bytes and flush_user_bytes must be positive")
-    table_bytes = (costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES) * costs.flush_output_ratio
+    table_bytes = (costs.record_bytes + MEMTABLE_OVERHEAD_BYTES) * costs.flush_output_ratio
     tree = Tree(inputs)
     if table_bytes <= 0.0:  # flushes leave nothing: every put was overwritten or deleted before
         per_table_byte = 0.0

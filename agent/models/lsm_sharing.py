@@ -6,7 +6,8 @@ streams share a saturated device evenly (processor sharing) and none gets more t
 ``pace = threads / (core seconds + read bytes / read bandwidth + written bytes * wait)``. The wait
 per byte is the smallest with which the device is not asked for more than it can give, and none at
 all where it is asked for less: page cache, the device's own cache or a throttle's burst allowance
-take a write at once then. Cores, reads and the rate limiter follow the same rule.
+take a write at once then. Cores, reads and the rate limiter follow the same rule, by rounds; what
+these leave above a capacity, all streams give up alike, so that none is ever exceeded.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,15 @@ _ROUNDS: Final = 12
 _ENOUGH: Final = 1.005
 """A resource asked for half a percent more than it has is close enough, in so many rounds."""
 
+_SHORTEST_JOB_SECONDS: Final = 1e-6
+"""Where a job's work costs nothing: no file is opened and closed in less."""
+
 
 class Sharing:
-    """The capacities, and the paces they allow. ``None`` means unlimited."""
+    """The capacities, and the paces they allow. ``None`` means unlimited.
+
+    ``looks`` counts the streams looked at so far: nearly all that a simulation costs.
+    """
 
     def __init__(
         self,
@@ -39,6 +46,7 @@ class Sharing:
         self._read = read_bytes_per_second
         self._cores = cores
         self._limiter = limiter_bytes_per_second
+        self.looks = 0
 
     def paces(
         self,
@@ -85,7 +93,28 @@ class Sharing:
                     again = True
             if not again:
                 break
-        return paces, puts
+        share = self._attainable_share(jobs, paces, puts * put_core_seconds, puts * put_bytes)
+        return [pace * share for pace in paces], puts * share
+
+    def _attainable_share(
+        self, jobs: Sequence[Job], paces: list[float], put_cores: float, put_bytes: float
+    ) -> float:
+        """The share of these paces with which every resource has enough; at most 1."""
+        cores, read, written = put_cores, 0.0, 0.0
+        for pace, job in zip(paces, jobs, strict=True):
+            cores += pace * job.cpu_seconds
+            read += pace * job.read_bytes
+            written += pace * job.write_bytes
+        share = 1.0
+        for asked, capacity in (
+            (cores, self._cores),
+            (written + put_bytes, self._write),
+            (read, self._read),
+            (written, self._limiter),
+        ):
+            if capacity is not None and asked * share > capacity:
+                share = capacity / asked
+        return share
 
     def _with_device_shared(
         self,
@@ -113,9 +142,10 @@ class Sharing:
             written = 0.0
             job_wait = max(wait, limiter_wait)
             for threads, seconds, size in streams:
-                pace = threads / (seconds + size * job_wait)
+                pace = threads / max(_SHORTEST_JOB_SECONDS, seconds + size * job_wait)
                 paces.append(pace)
                 written += pace * size
+            self.looks += len(streams)
             # The log is written through the page cache: it waits only where it must.
             puts = min(most_puts_per_second, 1.0 / max(put_seconds, put_bytes * wait))
             return paces, puts, written + puts * put_bytes

@@ -9,16 +9,15 @@ costs and capacities, and answers with the mean put rate once no trend is left.
 import math
 from typing import Final
 
+import msgspec
+
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.lsm_jobs import Job, JobPicker
 from agent.models.lsm_sharing import Sharing
 from agent.models.lsm_totals import Totals, rate_of
 from agent.models.lsm_tree import Tree
 from agent.models.lsm_write_control import WriteControl
-
-MEMTABLE_ENTRY_OVERHEAD_BYTES: Final = 11.0
-"""What RocksDB's total_data_size counts beside key and value: an 8-byte sequence number and type,
-about 3 bytes of lengths (db/memtable.cc, MemTable::Add)."""
+from agent.workload import MEMTABLE_OVERHEAD_BYTES
 
 BATCH_OVERHEAD_BYTES: Final = 15.0
 """A write batch of one put: 12 bytes of header, a type byte, two lengths (db/write_batch.cc). The
@@ -33,6 +32,10 @@ DEFAULT_MOST_EVENTS: Final = 16_000
 
 FILES_PER_EVENT: Final = 1000
 """So many files of level 0 cost what an event costs by itself, for each of them is looked at."""
+
+LOOKS_PER_EVENT: Final = 100
+"""So many streams looked at to share the resources count as another event: most events need one or
+two hundred, but thousands where many jobs compete for all resources at once."""
 
 MEMTABLES_PER_BLOCK: Final = 64
 MERGES_PER_BLOCK: Final = 3
@@ -59,9 +62,13 @@ def simulate(
 
     ``offered_puts_per_second`` None: writers that always have a next put (closed loop); otherwise
     an open loop, in which puts not accepted wait. Raises ValueError when the inputs make no sense:
-    no device bandwidth, no cores, no record size or flush size, options that cannot be.
+    no device bandwidth, no cores, no record size or flush size, a negative cost, options that
+    cannot be, or sizes beyond what can be calculated with.
     """
-    return _Simulation(inputs, offered_puts_per_second).run(seconds, max_events)
+    try:
+        return _Simulation(inputs, offered_puts_per_second).run(seconds, max_events)
+    except ArithmeticError as error:
+        raise ValueError(f"the inputs are beyond what can be calculated with: {error}") from error
 
 
 class _Simulation:
@@ -75,6 +82,9 @@ class _Simulation:
         ):
             if not (value > 0.0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be a positive number, not {value!r}")
+        for name, cost in msgspec.structs.asdict(costs).items():
+            if cost is not None and not (cost >= 0.0 and math.isfinite(cost)):
+                raise ValueError(f"{name} must not be negative or infinite, but is {cost!r}")
         for name, limit in (
             ("device_read_bytes_per_second", host.device_read_bytes_per_second),
             ("rate_limiter_bytes_per_second", options.rate_limiter_bytes_per_second),
@@ -96,7 +106,7 @@ class _Simulation:
             host.attainable_cores,
             options.rate_limiter_bytes_per_second,
         )
-        self._user_bytes_per_put = costs.record_bytes + MEMTABLE_ENTRY_OVERHEAD_BYTES
+        self._user_bytes_per_put = costs.record_bytes + MEMTABLE_OVERHEAD_BYTES
         # A flush takes as many memtables as are to be merged.
         merged = max(1, inputs.options.min_write_buffer_number_to_merge)
         self._memtable_puts = costs.flush_user_bytes / self._user_bytes_per_put / merged
@@ -104,6 +114,8 @@ class _Simulation:
         self._put_seconds = costs.writer_seconds_per_put or max(
             SHORTEST_PUT_SECONDS, costs.foreground_cpu_seconds_per_put / host.attainable_cores
         )
+        # The group's leader writes and syncs, and then inserts with the others.
+        self._group_seconds = self._put_seconds + costs.wal_sync_seconds_per_put
         self._put_bytes = costs.wal_bytes_per_put if options.wal_enabled else 0.0
         self._batch_bytes = costs.record_bytes + BATCH_OVERHEAD_BYTES
         self._filled = 0.0  # puts in the active memtable
@@ -120,10 +132,12 @@ class _Simulation:
         events, spent = 0, 0.0
         converged = False
         while spent < max_events and self._totals.seconds < seconds:
+            looks = self._sharing.looks
             self._start_jobs()
             self._advance(seconds)
             events += 1
             spent += 1.0 + len(self._tree.level0) / FILES_PER_EVENT
+            spent += (self._sharing.looks - looks) / LOOKS_PER_EVENT
             if (
                 self._switched >= self._block_memtables
                 and self._picker.whole_merges >= self._block_merges
@@ -205,7 +219,7 @@ class _Simulation:
         costs, totals = self._inputs.costs, self._totals
         paces, puts = self._sharing.paces(
             self._jobs,
-            self._put_seconds,
+            self._group_seconds,
             costs.foreground_cpu_seconds_per_put,
             self._put_bytes,
             self._most_puts_per_second(),

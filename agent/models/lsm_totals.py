@@ -91,7 +91,7 @@ def rate_of(
     events: int,
     converged: bool,
 ) -> SimulatedRate:
-    """The answer; ``put_seconds`` is the serial time of the write path per put."""
+    """The answer; ``put_seconds`` is the serial time of the write path per put, syncs apart."""
     options, host = inputs.options, inputs.host
     span = max(measured.seconds, 1e-9)
     puts = max(measured.puts, 1e-9)
@@ -107,6 +107,8 @@ def rate_of(
     }
     if inputs.costs.writer_seconds_per_put > 0.0:
         utilization["writer"] = rate * put_seconds
+    if inputs.costs.wal_sync_seconds_per_put > 0.0:
+        utilization["wal_sync"] = rate * inputs.costs.wal_sync_seconds_per_put
     if host.device_read_bytes_per_second is not None:
         utilization["device_read_write"] = (
             measured.read_bytes / span / host.device_read_bytes_per_second

@@ -10,7 +10,15 @@ are RocksDB 7.8.3 and 9.8.4, which agree on every rule here unless said otherwis
 import math
 from typing import Final
 
-from agent.forecast.pending import MOST_LEVELS
+import msgspec
+
+from agent.forecast.pending import (
+    MOST_LEVELS,
+    LevelLimits,
+    level_options,
+    limits_of,
+    pending_bytes_of,
+)
 from agent.models.lsm import ModelInputs, TreeOptions
 
 FEWEST_BINS: Final = 32
@@ -74,9 +82,19 @@ class Tree:
         self.jobs_at_level: list[int] = [0] * options.num_levels
         self.level_bytes: list[float] = level_bytes
         self.busy_bytes: list[float] = [0.0] * options.num_levels
-        self.base_level = 1
-        self.target_bytes: list[float] = []
+        self._level_options: Final = level_options(options)
+        self._limits = LevelLimits(1, ())
         self.refresh()
+
+    @property
+    def base_level(self) -> int:
+        """The level that takes level 0's files."""
+        return self._limits.base_level
+
+    @property
+    def target_bytes(self) -> tuple[float, ...]:
+        """What every level may hold; infinite: nothing is compacted from there."""
+        return self._limits.target_bytes
 
     def refresh(self) -> None:
         """Recompute what follows from the level sizes, as a new Version does."""
@@ -86,7 +104,7 @@ class Tree:
         for level in range(1, len(sizes)):
             sizes[level] = sum(self.density[level])
         sizes[0] = sum(run.size for run in self.level0)
-        self.base_level, self.target_bytes = level_targets(sizes, self.options)
+        self._limits = limits_of(sizes, self._level_options)
 
     def merged_alike(self, size: float, count: int) -> float:
         """Bytes left of ``count`` runs of one size over the whole key space."""
@@ -127,8 +145,8 @@ class Tree:
         """RocksDB's estimate of what is owed; always 0 with universal compaction."""
         if self.universal:
             return 0.0
-        return pending_compaction_bytes(
-            len(self.level0), self.level_bytes, self.base_level, self.target_bytes, self.options
+        return pending_bytes_of(
+            len(self.level0), self.level_bytes, self._limits, self._level_options
         )
 
     def scores(self) -> list[tuple[float, int]]:
@@ -171,66 +189,14 @@ def check_options(options: TreeOptions) -> None:
     ):
         if not (0.0 < value < most):
             raise ValueError(f"{name} must be a positive number, not {value!r}")
+    for name, value in msgspec.structs.asdict(options).items():
+        if isinstance(value, float) and not value >= 0.0:
+            raise ValueError(f"{name} must not be negative, but is {value!r}")
     fewest = 1 if options.style == "universal" else 2
     if not fewest <= options.num_levels <= MOST_LEVELS:
         raise ValueError(
             f"num_levels must be {fewest} to {MOST_LEVELS}, not {options.num_levels!r}"
         )
-
-
-def level_targets(sizes: list[float], options: TreeOptions) -> tuple[int, list[float]]:
-    """Base level and the bytes every level may hold: VersionStorageInfo::CalculateBaseBytes."""
-    count, multiplier = options.num_levels, options.max_bytes_for_level_multiplier
-    base_bytes = options.max_bytes_for_level_base
-    if not options.level_compaction_dynamic_level_bytes:
-        return 1, [base_bytes * multiplier ** max(0, level - 1) for level in range(count)]
-    targets = [math.inf] * count
-    largest = max(sizes[1:], default=0.0)
-    if largest <= 0.0:
-        return count - 1, targets
-    first = next(level for level in range(1, count) if sizes[level] > 0)
-    current = largest / multiplier ** max(0, count - 1 - first)
-    base = first
-    if current <= base_bytes / multiplier:
-        current = base_bytes / multiplier
-    else:
-        while base > 1 and current > base_bytes:
-            base -= 1
-            current /= multiplier
-        current = min(current, base_bytes)
-    for level in range(base, count):
-        targets[level] = max(current * multiplier ** (level - base), base_bytes)
-    return base, targets
-
-
-def pending_compaction_bytes(
-    level0_files: int,
-    sizes: list[float],
-    base_level: int,
-    targets: list[float],
-    options: TreeOptions,
-) -> float:
-    """VersionStorageInfo::EstimateCompactionBytesNeeded (db/version_set.cc)."""
-    owed = carried = next_bytes = 0.0
-    triggered = (
-        level0_files >= options.level0_file_num_compaction_trigger
-        or sizes[0] >= options.max_bytes_for_level_base
-    )
-    if triggered:
-        owed = carried = sizes[0]
-    for level in range(base_level, len(sizes) - 1):
-        size = next_bytes if next_bytes > 0 else sizes[level]
-        next_bytes = 0.0
-        if level == base_level and triggered:
-            owed += size
-        size += carried
-        carried = 0.0
-        if size > targets[level]:
-            carried = size - targets[level]
-            next_bytes = sizes[level + 1]
-            if next_bytes > 0:
-                owed += carried * (next_bytes / size + 1.0)
-    return owed
 
 
 def key_space_bytes(inputs: ModelInputs, level_bytes: list[float], last_level: int) -> float:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from agent.models.prediction import MIB
 from agent.whatif import compression_prior
-
-MIB: Final = 1048576.0
 
 
 class ChangeError(ValueError):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from agent.explain.quantity_text import MIB, bandwidth_text
+from agent.explain.quantity_text import bandwidth_text
 from agent.models.lsm import ModelInputs
+from agent.models.prediction import MIB
 from agent.whatif.change import Change, ChangeError, check
 from agent.whatif.compression_prior import Lean
 from agent.whatif.costs import change_compression, change_value, change_wal

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from agent.explain.explanation import Explanation, ModelPart
-from agent.forecast.capacity_plan import Plan, SMaxInterval, plan
+from agent.forecast.capacity_plan import Plan, SMaxInterval, new_key_ratio, plan
 from agent.models.lsm import ModelInputs
 from agent.readings import Missing
 from agent.whatif.change import Change
@@ -236,12 +236,14 @@ def _planned(explanation: Explanation, inputs: ModelInputs, load: Load, row: Com
             f"the device under {explanation.database} is not known: whether a load fits cannot "
             "be said"
         )
+    put_rate = load.put_rate(explanation.observed_puts_per_second.value)
     answer = plan(
         inputs,
         SMaxInterval(row.after, row.lower, row.upper),
-        load.put_rate(explanation.observed_puts_per_second.value),
+        put_rate,
         load.duration_seconds,
         explanation.disk.filesystem_free_bytes,
+        new_key_ratio(inputs, put_rate * load.duration_seconds),
     )
     said = {f"{missing.name}: {missing.fallback}" for missing in inputs.missing}
     own = tuple(caveat for caveat in answer.caveats if caveat not in said)

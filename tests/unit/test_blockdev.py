@@ -131,6 +131,36 @@ def test_an_nvme_is_not_rotational() -> None:
     assert sample.size_bytes == 64 * 1024 * 1024
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (
+            {"device/model": "QEMU HARDDISK   \n", "device/wwid": "naa.5000c5\n"},
+            "QEMU HARDDISK naa.5000c5",
+        ),
+        (
+            {"device/model": "Samsung SSD 970\n", "wwid": "eui.0025\n", "device/serial": "S4\n"},
+            "Samsung SSD 970 eui.0025",
+        ),
+        ({"serial": "vol-0123\n"}, "vol-0123"),  # virtio
+        ({"device/model": "VBOX HARDDISK\n"}, "VBOX HARDDISK"),
+        ({"serial": "\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_disk_says_what_it_is_and_which_one(
+    tmp_path: Path, attributes: dict[str, str], expected: str | None
+) -> None:
+    """By its kind of driver in other places; many virtual ones do not."""
+    sys_root = tmp_path / "sys"
+    shutil.copytree(DATA / "sysfs" / "virtio-loop", sys_root, symlinks=True)
+    for name, text in attributes.items():
+        attribute = sys_root / "class" / "block" / "vda" / name
+        attribute.parent.mkdir(parents=True, exist_ok=True)
+        attribute.write_text(text)
+    assert CapturedHost("virtio-loop", sys_root).probe("/var/lib").read().model == expected
+
+
 def test_a_path_in_a_container_is_found_in_the_containers_mounts() -> None:
     """Its mount is in no other table."""
     host = CapturedHost("debian12-vm")

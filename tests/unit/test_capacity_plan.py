@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast.capacity_plan import SMaxInterval, plan, stall_room, write_fit
+from agent.forecast.capacity_plan import SMaxInterval, new_key_ratio, plan, stall_room, write_fit
 from agent.models.estimate import MissingInput
-from agent.models.lsm import HostShare, ModelInputs, TreeCosts, TreeOptions, TreeShape
+from agent.models.lsm import (
+    ALL_KEYS_NEW_BYTES,
+    HostShare,
+    ModelInputs,
+    TreeCosts,
+    TreeOptions,
+    TreeShape,
+)
 
 MIB = 1048576.0
 GIB = 1024 * MIB
@@ -135,6 +142,31 @@ def test_the_bounds_may_differ_about_the_disk() -> None:
     assert new_keys.full_after_seconds == pytest.approx(
         (20 * GIB - new_keys.temporary_bytes) / (10_000 * 1051.0)
     )
+
+
+def with_key_space(key_space: float | None, *level_bytes: float) -> ModelInputs:
+    return msgspec.structs.replace(
+        INPUTS,
+        costs=msgspec.structs.replace(INPUTS.costs, key_space_bytes=key_space),
+        shape=TreeShape(level_bytes, tuple(1 for _ in level_bytes)),
+    )
+
+
+def test_keys_are_new_as_far_as_the_levels_do_not_hold_them() -> None:
+    """Two levels of half of all keys each hold three quarters; few puts find the rest absent."""
+    inputs = with_key_space(4 * GIB, 2 * GIB, 2 * GIB)
+    assert new_key_ratio(inputs, 1000.0) == pytest.approx(0.25, rel=1e-3)
+    # As many puts as there are keys find 1 - 1/e of the absent ones.
+    table = INPUTS.costs.record_bytes + 11.0
+    many = 4 * GIB / table / INPUTS.costs.flush_output_ratio
+    assert new_key_ratio(inputs, many) == pytest.approx(0.25 * (1 - math.exp(-1)))
+
+
+def test_new_keys_only_or_none_at_all_or_nobody_knows() -> None:
+    """Of a key space without end, of one that is stored already, and of one never seen."""
+    assert new_key_ratio(with_key_space(ALL_KEYS_NEW_BYTES, 1e9), 1000.0) == 1.0
+    assert new_key_ratio(with_key_space(1e9, 1e9, 2e9), 1000.0) == 0.0
+    assert new_key_ratio(with_key_space(None, 1e9), 1000.0) is None
 
 
 def test_universal_compaction_needs_the_database_a_second_time() -> None:

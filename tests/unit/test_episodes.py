@@ -218,6 +218,41 @@ def test_busy_cores_without_a_stall_are_a_less_certain_label() -> None:
     assert label.log_uncertainty >= 0.15
 
 
+def test_a_lone_writer_that_never_sleeps_is_a_less_certain_label() -> None:
+    """Half of the host is idle, nothing stalls, and the put rate is what one thread can do."""
+    database = Database()
+    database.load(120, 6000)
+
+    def busy(seen: EpisodeObservation) -> EpisodeObservation:
+        return replace(seen, lone_writer_ratio=0.98, put_cpu_prior_seconds=3e-6)
+
+    for n in range(30):
+        database.tick(150_000, level0=6 + n % 3, change=busy)
+    (label,) = database.labels
+    assert (label.kind, label.cause) == ("cpu", "writer")
+    assert label.puts_per_second == pytest.approx(150_000)
+    assert label.log_uncertainty >= 0.15
+
+
+@pytest.mark.parametrize(
+    ("ratio", "rate"),
+    [
+        (0.93, 150_000.0),  # sleeps now and then: its client has no more to write
+        (1.0, 20_000.0),  # 50 us a put: it computes something else, or spins
+    ],
+)
+def test_a_lone_thread_that_does_not_only_write_is_no_label(ratio: float, rate: float) -> None:
+    """Its rate says nothing about what the database sustains."""
+    database = Database()
+
+    def change(seen: EpisodeObservation) -> EpisodeObservation:
+        return replace(seen, lone_writer_ratio=ratio, put_cpu_prior_seconds=3e-6)
+
+    for n in range(40):
+        database.tick(rate, level0=6 + n % 3, change=change)
+    assert database.labels == []
+
+
 def test_cores_that_are_busy_for_somebody_else_are_no_label() -> None:
     """A low-priority job takes all idle cores of any host."""
     database = Database()

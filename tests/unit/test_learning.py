@@ -139,6 +139,23 @@ def test_the_same_path_on_another_device_starts_over() -> None:
     assert host.run(20, 3_000).calibrated["bottleneck"].labels == 1
 
 
+def test_what_was_learned_while_the_device_s_model_was_not_read_still_counts() -> None:
+    """The same name and size, and now it says what it is."""
+    host = Host()
+    nameless = DeviceIdentity(DEVICE.name, DEVICE.size_bytes)
+    host.key = replace(host.key, device=nameless)
+    host.episode()
+    host.learning.baseline(nameless, 5e8, WALL)
+    again = Host(decode(encode(host.learning.memory(WALL + host.at))), at=host.at)
+    assert again.run(20, 3_000).calibrated["bottleneck"].labels == 1
+    assert again.learning.baseline(DEVICE, 1e8, WALL) == 5e8
+    other = DeviceIdentity("sdb", DEVICE.size_bytes, "disk")
+    again = Host(decode(encode(host.learning.memory(WALL + host.at))), at=host.at)
+    again.key = replace(again.key, device=other)
+    assert again.run(20, 3_000).calibrated["bottleneck"].labels == 0
+    assert again.learning.baseline(other, 1e8, WALL) == 1e8
+
+
 def replace_name(device: DeviceIdentity, name: str) -> DeviceIdentity:
     return DeviceIdentity(name, device.size_bytes, device.model)
 

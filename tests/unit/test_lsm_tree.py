@@ -4,30 +4,15 @@ import math
 
 import pytest
 
-from agent.models.lsm import TreeOptions, TreeShape
+from agent.models.lsm import TreeShape
 from agent.models.lsm_tree import (
     Run,
     Tree,
     key_space_bytes,
-    level_targets,
-    pending_compaction_bytes,
 )
 from tests.unit.model_inputs_samples import MIB, model_inputs
 
 GIB = 1024 * MIB
-
-
-def test_static_levels_grow_by_the_multiplier() -> None:
-    """Level 1 is max_bytes_for_level_base, each next one ten times that."""
-    base, targets = level_targets([0.0] * 7, TreeOptions())
-    assert base == 1
-    assert targets[1:4] == [256 * MIB, 2560 * MIB, 25600 * MIB]
-
-
-def test_dynamic_levels_start_at_the_last() -> None:
-    """Without data below level 0, it is compacted into the last level directly."""
-    options = TreeOptions(level_compaction_dynamic_level_bytes=True)
-    assert level_targets([0.0] * 7, options)[0] == 6
 
 
 def test_dynamic_levels_are_counted_up_from_the_largest() -> None:
@@ -35,29 +20,23 @@ def test_dynamic_levels_are_counted_up_from_the_largest() -> None:
 
     No level is held below max_bytes_for_level_base.
     """
-    options = TreeOptions(level_compaction_dynamic_level_bytes=True)
-    base, targets = level_targets([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100 * GIB], options)
-    assert base == 3
-    assert targets[3:] == pytest.approx([256 * MIB, 1 * GIB, 10 * GIB, 100 * GIB])
+    tree = Tree(
+        model_inputs(
+            options={"level_compaction_dynamic_level_bytes": True},
+            shape=TreeShape((*[0.0] * 6, 100 * GIB), (*[0] * 6, 1600)),
+        )
+    )
+    assert tree.base_level == 3
+    assert tree.target_bytes[3:] == pytest.approx((256 * MIB, 1 * GIB, 10 * GIB, 100 * GIB))
 
 
 def test_pending_bytes_count_level_0_its_target_and_what_follows() -> None:
     """4 files of 64 MiB merge with level 1; what is then above 256 MiB goes on at 1 + fan-out."""
-    options = TreeOptions()
-    sizes = [256 * MIB, 256 * MIB, 2560 * MIB, 0.0, 0.0, 0.0, 0.0]
-    base, targets = level_targets(sizes, options)
-    pending = pending_compaction_bytes(4, sizes, base, targets, options)
+    tree = Tree(model_inputs(shape=TreeShape((256 * MIB, 256 * MIB, 2560 * MIB), (4, 4, 40))))
     first = 256 + 256
     second = 256 * (2560 / 512 + 1)
     # Level 2 then holds 2816 MiB, 256 above its target, with nothing below it to merge with.
-    assert pending == pytest.approx((first + second) * MIB)
-
-
-def test_nothing_is_pending_below_the_trigger() -> None:
-    """Three files wait by design."""
-    options = TreeOptions()
-    sizes = [3 * 64 * MIB, 200 * MIB, 2000 * MIB, 0.0, 0.0, 0.0, 0.0]
-    assert pending_compaction_bytes(3, sizes, *level_targets(sizes, options), options) == 0.0
+    assert tree.pending_compaction_bytes() == pytest.approx((first + second) * MIB)
 
 
 def test_level_0_has_the_higher_score_by_files_or_by_bytes() -> None:

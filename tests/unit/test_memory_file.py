@@ -10,7 +10,8 @@ import pytest
 import structlog
 
 from agent.learning.memory import DeviceIdentity, DeviceMemory, LearnedState, decode
-from agent.learning.memory_file import MemoryFile, StateDirectoryError, choose_state_directory
+from agent.learning.memory_file import MemoryFile
+from agent.state_directory import StateDirectory
 
 STATE = LearnedState(
     devices=(DeviceMemory(DeviceIdentity("sda", 100, "m"), 1e8, 1.0, 2.0),),
@@ -25,7 +26,8 @@ def log() -> Iterator[list[dict[str, object]]]:
 
 
 def file_in(directory: Path | str | None) -> MemoryFile:
-    return MemoryFile(None if directory is None else str(directory), structlog.get_logger())
+    path = None if directory is None else str(directory)
+    return MemoryFile(StateDirectory(path), structlog.get_logger())
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
@@ -58,12 +60,11 @@ def test_a_file_that_cannot_be_understood_is_kept_aside_with_one_message(
 ) -> None:
     """Damaged, or of another version."""
     (tmp_path / "learned.json").write_bytes(content)
-    file = file_in(tmp_path)
-    assert file.load() == LearnedState()
+    directory = StateDirectory(str(tmp_path))
+    assert MemoryFile(directory, structlog.get_logger()).load() == LearnedState()
     assert (tmp_path / "learned.json.damaged").read_bytes() == content
     assert [entry["event"] for entry in log] == ["state_unusable"]
-    file.close()
-    assert file_in(tmp_path).load() == LearnedState()
+    assert MemoryFile(directory, structlog.get_logger()).load() == LearnedState()
     assert len(log) == 1
 
 
@@ -141,63 +142,18 @@ def test_a_directory_that_became_a_database_is_not_written_to(
     assert [entry["event"] for entry in log] == ["state_not_saved"]
 
 
-def test_the_configured_directory_comes_first_and_is_made_private(tmp_path: Path) -> None:
-    """Whatever the environment says."""
-    wanted = tmp_path / "a" / "b"
-    chosen = choose_state_directory(str(wanted), {"STATE_DIRECTORY": str(tmp_path)}, ())
-    assert chosen == str(wanted)
-    assert stat.S_IMODE(wanted.stat().st_mode) == 0o700
-
-
-def test_a_configured_directory_in_a_database_is_refused(tmp_path: Path) -> None:
-    """Known by its path or by its CURRENT."""
-    with pytest.raises(StateDirectoryError, match="lies in the database"):
-        choose_state_directory(str(tmp_path / "state"), {}, [str(tmp_path)])
-    (tmp_path / "CURRENT").write_bytes(b"")
-    with pytest.raises(StateDirectoryError, match="lies in the database"):
-        choose_state_directory(str(tmp_path / "state"), {}, ())
-    assert not (tmp_path / "state").exists()
-
-
-def test_a_configured_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    """One line, with what to do."""
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StateDirectoryError, match="choose a writable directory"):
-        choose_state_directory(str(tmp_path / "file"), {}, ())
-
-
-def test_systemd_then_the_system_then_the_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """$STATE_DIRECTORY, /var/lib/smaxd for root, $XDG_STATE_HOME/smaxd."""
-    system, user = str(tmp_path / "system"), {"XDG_STATE_HOME": str(tmp_path / "xdg")}
-    service = {**user, "STATE_DIRECTORY": f"{tmp_path}/service:{tmp_path}/second"}
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert choose_state_directory(None, service, (), system) == str(tmp_path / "service")
-    assert choose_state_directory(None, user, (), system) == system
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert choose_state_directory(None, user, (), system) == str(tmp_path / "xdg" / "smaxd")
-    home = {"HOME": str(tmp_path)}
-    assert choose_state_directory(None, home, (), system) == str(tmp_path / ".local/state/smaxd")
-
-
-def test_no_usable_directory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller says so, once."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert choose_state_directory(None, {"HOME": "/proc/nonexistent"}, ()) is None
-
-
 def test_a_second_daemon_reads_the_state_and_saves_nothing(
     tmp_path: Path, log: list[dict[str, object]]
 ) -> None:
     """Two that write one file would each undo what the other learned."""
     file_in(tmp_path).save(1, STATE)
-    first, second = file_in(tmp_path), file_in(tmp_path)
+    directory = StateDirectory(str(tmp_path))
+    first, second = MemoryFile(directory, structlog.get_logger()), file_in(tmp_path)
     assert first.load() == second.load() == STATE
     assert second.save(2, LearnedState()) is False
     assert [entry["event"] for entry in log if entry["log_level"] == "warning"] == ["state_in_use"]
 
-    first.close()
+    directory.close()
     third = file_in(tmp_path)
     third.load()
     assert third.save(2, LearnedState()) is True

@@ -16,6 +16,7 @@ from agent.learning.memory import DeviceIdentity, LearnedState
 from agent.learning.memory_file import SAVE_SECONDS, Logger, MemoryFile
 from agent.learning.memory_saver import MemorySaver
 from agent.snapshot import Snapshot
+from agent.state_directory import StateDirectory
 from tests.unit.snapshots import snapshot
 
 PATIENCE_SECONDS = 10.0
@@ -24,7 +25,7 @@ PATIENCE_SECONDS = 10.0
 def saver_in(directory: Path) -> tuple[Learning, MemoryFile, MemorySaver]:
     learning = Learning(LearnedState())
     logger = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
-    file = MemoryFile(str(directory), cast(Logger, logger))
+    file = MemoryFile(StateDirectory(str(directory)), cast(Logger, logger))
     return learning, file, MemorySaver(learning, file)
 
 

@@ -27,7 +27,7 @@ from tests.unit.agent_samples import (
     known,
 )
 
-CORES = CpuShare(4, ABSENT, ABSENT, None)
+CORES = CpuShare(4, ABSENT, ABSENT, ABSENT, None)
 FAST = known(Capacity(100e6, None, lower_bound=False))
 NO_FOREIGN: Quantity = known(0.0)
 
@@ -277,29 +277,23 @@ def test_synced_writes_cost_more_than_their_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "busy", "own", "limit", "expected"),
+    ("cores", "others", "limit", "expected"),
     [
-        (4, None, None, None, 4.0),
-        (4, 0.5, 0.5, None, 2.5),  # others use 1.5
-        (4, 0.5, 2.0, None, 4.0),
-        (4, 1.0, 0.0, None, 2.0),  # a fair scheduler takes it from them
-        (4, 0.5, 0.5, 1.0, 1.0),
-        (None, None, None, 2.0, 2.0),
-        (None, None, None, None, None),
+        (4, None, None, 4.0),
+        (4, 1.5, None, 2.5),
+        (4, 0.0, None, 4.0),
+        (4, 4.0, None, 2.0),  # a fair scheduler takes it from them
+        (4, 1.5, 1.0, 1.0),
+        (None, None, 2.0, 2.0),
+        (None, None, None, None),
     ],
 )
 def test_free_cores_are_all_but_those_of_others_within_the_quota(
     cores: int | None,
-    busy: float | None,
-    own: float | None,
+    others: float | None,
     limit: float | None,
     expected: float | None,
 ) -> None:
-    """Busy cores less the owner's own are the others'."""
-    share = CpuShare(
-        cores,
-        ABSENT if busy is None else known(busy),
-        ABSENT if own is None else known(own),
-        limit,
-    )
+    """What the owner uses itself is its own."""
+    share = CpuShare(cores, ABSENT, ABSENT, ABSENT if others is None else known(others), limit)
     assert share.free_cores() == expected

@@ -15,7 +15,7 @@ from agent.forecast.pending import (
     level_limits,
     stall_file_count,
 )
-from agent.forecast.series import level_options
+from agent.forecast.series import family_level_options
 from probes.clock import SystemClock
 from probes.rocksdb.options import OptionsProbe
 from probes.rocksdb.records import read_records
@@ -51,7 +51,7 @@ def every_estimate(case: str) -> dict[str, set[int]]:
     """Return our estimate after each edit of the MANIFEST, by column family."""
     directory = ROCKSDB / case
     limits = {
-        family.name: level_options(family)
+        family.name: family_level_options(family)
         for family in OptionsProbe(str(directory), SystemClock()).read().column_families
     }
     names = {0: "default"}
@@ -120,6 +120,13 @@ def test_other_styles_owe_nothing(style: str) -> None:
     """RocksDB has the estimate for leveled compaction only."""
     options = LevelOptions(level_compaction_dynamic_level_bytes=False, style=style)
     assert estimated_pending_compaction_bytes([LevelShape(50, 50 * MIB)], options) == 0.0
+
+
+def test_static_levels_grow_by_the_multiplier() -> None:
+    """Level 1 is max_bytes_for_level_base, each next one ten times that."""
+    limits = level_limits([], STATIC)
+    assert limits.base_level == 1
+    assert limits.target_bytes[1:4] == (256 * MIB, 2560 * MIB, 25600 * MIB)
 
 
 def test_dynamic_levels_put_an_empty_tree_on_the_last_level() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from probes.clock import SystemClock
 from probes.errors import NoData, ProbeFailed
-from probes.process import RECHECKED_THREADS, ProcessProbe, parse_run_count, parse_stat
+from probes.process import RECHECKED_THREADS, ProcessProbe, parse_schedstat, parse_stat
 
 DATA = Path(__file__).parents[1] / "data" / "proc"
 TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -291,9 +291,18 @@ def test_busy_threads_among_very_many_are_read_at_every_call(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [(b"1 2 3\n", 3), (b"", None), (b"1 2\n", None), (b"1 2 x\n", None), (b"1 2 -3", None)],
+    ("text", "waited", "runs"),
+    [
+        (b"1 2 3\n", 2, 3),
+        (b"", None, None),
+        (b"1 2\n", None, None),
+        (b"1 2 x\n", 2, None),
+        (b"1 2 -3", 2, None),
+        (b"1 x 3", None, 3),
+    ],
 )
-def test_a_run_count_is_the_third_field_of_schedstat(text: bytes, expected: int | None) -> None:
-    """A kernel without the counter writes nothing, or other fields."""
-    assert parse_run_count(text) == expected
+def test_schedstat_tells_the_wait_for_a_core_and_how_often_one_was_got(
+    text: bytes, waited: int | None, runs: int | None
+) -> None:
+    """A kernel without the counters writes nothing, or other fields."""
+    assert parse_schedstat(text) == (waited, runs)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import msgspec
 import pytest
 
 from agent.explain.explain import explain
@@ -261,6 +262,21 @@ def test_no_line_is_wider_than_a_terminal() -> None:
 def test_the_load_s_verdict_is_in_plain_words(load: str, words: str) -> None:
     """Below, within and above the interval."""
     assert words in plain(asked(Change(), load)).splitlines()
+
+
+def test_a_known_key_space_tells_how_much_of_a_load_is_new() -> None:
+    """All keys are stored already, so the disk holds though new keys would fill it."""
+    known = explanation()
+    assert known.inputs is not None
+    costs = msgspec.structs.replace(known.inputs.costs, key_space_bytes=1e9)
+    known = msgspec.structs.replace(
+        known, inputs=msgspec.structs.replace(known.inputs, costs=costs)
+    )
+    load = parse_load("+10000", "4h")
+    planned = what_if(known, Change(), load, {"bottleneck": device_or_cpu}).load
+    assert planned is not None
+    assert [use.new_key_ratio for use in planned.disk] == [0.0]
+    assert planned.disk_fits is True
 
 
 def test_a_load_says_when_the_disk_is_full_and_what_that_depends_on() -> None:
