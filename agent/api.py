@@ -20,6 +20,7 @@ from agent.status_documents import (
     PlaceDocument,
     PredictionDocument,
     ProbeDocument,
+    ProbingDocument,
     QuantityDocument,
     RecommendedDocument,
     StallDocument,
@@ -55,6 +56,10 @@ DEVICE_QUANTITIES = (
     "read_bytes_per_second",
     "write_await_seconds",
     "mean_queue_depth",
+    "wear_budget_bytes",
+    "wear_budget_remaining_bytes",
+    "endurance_used_ratio",
+    "wear_out_seconds",
 )
 
 
@@ -74,6 +79,7 @@ def status_document(snapshot: Snapshot, now: float) -> StatusDocument:
         quantities={
             "host_cpu_busy_ratio": _quantity(snapshot.host_cpu_busy_ratio, now),
             "io_pressure_ratio": _quantity(snapshot.pressure_some_ratio, now),
+            "pause_remaining_seconds": _quantity(snapshot.pause_remaining_seconds, now),
         },
         databases=[_database(database, now) for database in snapshot.databases],
         devices=[_device(device, snapshot, now) for device in snapshot.devices],
@@ -105,6 +111,7 @@ def status_document(snapshot: Snapshot, now: float) -> StatusDocument:
             )
             for state in snapshot.alerts
         ],
+        state_directory=snapshot.state_directory,
     )
 
 
@@ -210,6 +217,16 @@ def _device(device: DeviceSnapshot, snapshot: Snapshot, now: float) -> DeviceDoc
         ),
         scratch_directory=device.scratch_directory,
         fio_written_bytes=snapshot.written_bytes.get((device.name, "fio"), 0),
+        probing=(
+            None
+            if device.probing is None
+            else ProbingDocument(
+                device.probing.reason,
+                device.probing.detail,
+                list(device.probing.closed),
+                dict(device.probing.runs),
+            )
+        ),
         quantities=quantities,
     )
 

@@ -1,14 +1,16 @@
 """How fast the device writes, who uses it, and what is left: DESIGN section 4.
 
 Capacity is everyone's total while the device is saturated. It comes from fio (with what others
-wrote meanwhile added), or from natural traffic that kept the device's queue full; natural traffic
-above a measurement proves the measurement too low. Limits set by others cap it.
+wrote meanwhile added), or from natural traffic that saturated the device: its queue was full, or
+deeper queues wrote no more than shallow ones. Other natural traffic is only a lower bound, and
+above a measurement proves it too low. Limits set by others cap it.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.rates import IntervalWindow, MeanRate
+from agent.rates import MeanRate
 from agent.readings import Known, Missing, Quantity, derive
 from probes.diskstats import DiskRates
 from probes.samples import FioSample
@@ -19,8 +21,9 @@ FOREIGN_WINDOW_SECONDS = 300.0
 FLOOR_WINDOW_SECONDS = 3600.0
 """How long a rate that the device demonstrably carried keeps lifting an older measurement."""
 
-PROVING_SECONDS = 5.0
-"""Shorter intervals are bursts into the drive's cache, which prove nothing about a rate."""
+PROVING_SECONDS = 4.5
+"""Shorter intervals are bursts into the drive's cache, which prove nothing about a rate. A little
+less than a tick of 5 s, which may come early: two ticks together blur a compaction's bursts."""
 
 SATURATED_BUSY_RATIO = 0.98
 """The queue is never empty. On an SSD this alone says nothing: the queue must also be deep."""
@@ -29,13 +32,54 @@ SATURATED_QUEUE_DEPTH = 8.0
 """Requests in flight on average; below it a faster writer might have got more."""
 
 SATURATED_FOR_SECONDS = 30.0
-"""How long both must hold before the traffic counts as a measurement of capacity."""
+"""How much time with a full queue makes a measurement; bursts add up."""
+
+SATURATED_WITHIN_SECONDS = 600.0
+"""Bursts add up over this time: a compaction every few minutes fills the queue for seconds."""
+
+PLATEAU_INTERVALS = 12
+"""Among so many intervals in which writers waited for the device a plateau is looked for: after a
+change of the device's rate the old ones are gone within a minute of waiting."""
+
+PLATEAU_WITHIN_SECONDS = 900.0
+"""Older intervals say nothing of now."""
+
+PLATEAU_WRITE_DEPTH = 1.0
+"""Writes in flight on average from which on somebody always waits for the device."""
+
+PLATEAU_DEEPEST = 2.0
+"""And at least once this many, or all of it may have been a single writer's own pace."""
+
+PLATEAU_WIDTH = 0.04
+"""Rates of a plateau lie within this of each other, ..."""
+
+PLATEAU_DEPTH_RATIO = 1.5
+"""... while the deepest queue is so many times the shallowest: more waited, no more was written.
+On a device with room, rate grows as depth does (Little's law); here at most a tenth as much."""
+
+PLATEAU_LEAST_INTERVALS = 4
+PLATEAU_LEAST_SECONDS = 20.0
+"""Fewer may agree by chance."""
+
+PLATEAU_OUTLIERS = 2
+"""So many intervals may lie above a plateau: counters are read a little early or late."""
+
+NOISE_RATIO = 1.03
+"""One interval may pass a mean by so much without proving it too low."""
+
+CONTRADICTING_RATIO = 1.1
+"""Natural traffic that is further off says that the measurement is not true any more."""
+
+CONTRADICTING_INTERVALS = 2
+"""Intervals with a full queue below a measurement until they count as evidence against it."""
 
 PLAUSIBLE_CHANGE = 10.0
 """A single measurement further than this factor from the last needs a second one to confirm it."""
 
 CONFIRMING_CHANGE = 2.0
 """Two surprising measurements within this factor of each other confirm each other."""
+
+SATURATED_TRAFFIC = "saturated traffic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +95,34 @@ class Capacity:
     lower_bound: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    """Natural traffic of some seconds that ended at ``at``."""
+
+    at: float
+    elapsed_seconds: float
+    bytes_per_second: float
+    write_depth: float
+
+
 class CapacityEstimate:
     """One device's capacity, followed over time."""
 
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
         self._measured: Known[Capacity] | None = None
-        self._suspect: float | None = None
+        self._agreed = False  # a second measurement was of the same order as the first
+        self._suspect: Known[Capacity] | None = None
         self._floors: deque[tuple[float, float]] = deque()
-        self._saturated = IntervalWindow(SATURATED_FOR_SECONDS)
-        self._saturated_since: float | None = None
+        self._full: deque[_Interval] = deque()
+        self._waited: deque[_Interval] = deque(maxlen=PLATEAU_INTERVALS)
         self._last_fio_at: float | None = None
+        self._passive: Known[Capacity] | None = None
         self._best: dict[str, float] = {}  # bytes/s by source
+
+    def keep_for(self, max_age_seconds: float) -> None:
+        """Another ``max_age_seconds`` from now on."""
+        self._max_age_seconds = max_age_seconds
 
     def add_traffic(self, at: float, elapsed_seconds: float, rates: DiskRates) -> None:
         """Take one interval of the device's natural (non-fio) traffic into account."""
@@ -71,47 +131,143 @@ class CapacityEstimate:
         self._floors.append((at, rates.write_bytes_per_second))
         while self._floors[0][0] < at - FLOOR_WINDOW_SECONDS:
             self._floors.popleft()
-        full = (
-            rates.busy_ratio >= SATURATED_BUSY_RATIO
-            and rates.mean_queue_depth >= SATURATED_QUEUE_DEPTH
-            and rates.write_bytes_per_second > rates.read_bytes_per_second
-        )
-        if not full:
-            self._saturated_since = None
-            self._saturated.clear()
-            return
-        if self._saturated_since is None:
-            self._saturated_since = at - elapsed_seconds
-        self._saturated.add(at, elapsed_seconds, rates.write_bytes_per_second * elapsed_seconds)
-        mean = self._saturated.mean()
-        if mean is not None and at - self._saturated_since >= SATURATED_FOR_SECONDS:
-            self._accept(
-                Known(Capacity(mean.per_second, None, lower_bound=False), "saturated traffic", at)
-            )
+        depth = rates.writes_per_second * (rates.write_await_seconds or 0.0)
+        interval = _Interval(at, elapsed_seconds, rates.write_bytes_per_second, depth)
+        mean = self._full_queue(interval, rates)
+        if mean is None:
+            mean = self._plateau(interval)
+        if mean is not None:
+            capacity = Capacity(mean, None, lower_bound=False)
+            self._passive = Known(capacity, SATURATED_TRAFFIC, at)
+            self._accept(self._passive)
 
     def add_fio(self, sample: FioSample) -> None:
-        """Take a fio result into account, once."""
+        """Take a fio result into account, once.
+
+        A run that was held back or ended early gives a lower bound: it stands only where nothing,
+        or less, was measured.
+        """
         if self._last_fio_at == sample.at:
             return
         self._last_fio_at = sample.at
         total = sample.write_bytes_per_second + (sample.other_write_bytes_per_second or 0.0)
         if total <= 0:
             return
-        self._floors.clear()  # the measurement is newer than what was carried before it
-        capacity = Capacity(total, sample.spread_ratio, lower_bound=sample.rate_limited)
-        self._accept(Known(capacity, "fio", sample.at))
+        capacity = Known(
+            Capacity(total, sample.spread_ratio, lower_bound=sample.lower_bound), "fio", sample.at
+        )
+        if sample.lower_bound:
+            in_force = self._measured
+            if (
+                in_force is not None
+                and _rate(in_force) >= total
+                and in_force.age_seconds(sample.at) <= self._max_age_seconds
+            ):
+                return
+        else:
+            self._floors.clear()  # the measurement is newer than what was carried before it
+            self._full.clear()
+        self._accept(capacity)
+
+    def _full_queue(self, interval: _Interval, rates: DiskRates) -> float | None:
+        """The mean rate of the last half minute with a full queue, once there was so much of it."""
+        # io_ticks is sampled: a device with requests in flight all the time may count none.
+        busy = rates.busy_ratio >= SATURATED_BUSY_RATIO or rates.busy_ratio == 0.0
+        if not (
+            busy
+            and rates.mean_queue_depth >= SATURATED_QUEUE_DEPTH
+            and rates.write_bytes_per_second > rates.read_bytes_per_second
+        ):
+            return None
+        self._full.append(interval)
+        while self._full[0].at < interval.at - SATURATED_WITHIN_SECONDS:
+            self._full.popleft()
+        latest: list[_Interval] = []
+        for one in reversed(self._full):
+            latest.append(one)
+            if sum(each.elapsed_seconds for each in latest) >= SATURATED_FOR_SECONDS:
+                return _mean_rate(latest)
+        return None
+
+    def _plateau(self, interval: _Interval) -> float | None:
+        """The rate that deeper queues did not raise; None unless this interval lies on it."""
+        if not interval.write_depth >= PLATEAU_WRITE_DEPTH:
+            return None
+        self._waited.append(interval)
+        while self._waited[0].at < interval.at - PLATEAU_WITHIN_SECONDS:
+            self._waited.popleft()
+        ranked = sorted((one.bytes_per_second for one in self._waited), reverse=True)
+        for top in ranked[: PLATEAU_OUTLIERS + 1]:
+            band = [
+                one
+                for one in self._waited
+                if top * (1.0 - PLATEAU_WIDTH) <= one.bytes_per_second <= top
+            ]
+            depths = [one.write_depth for one in band]
+            if (
+                interval in band
+                and len(band) >= PLATEAU_LEAST_INTERVALS
+                and sum(one.elapsed_seconds for one in band) >= PLATEAU_LEAST_SECONDS
+                and max(depths) >= max(PLATEAU_DEEPEST, PLATEAU_DEPTH_RATIO * min(depths))
+            ):
+                return _mean_rate(band)
+        return None
 
     def _accept(self, measured: Known[Capacity]) -> None:
-        new = measured.value.bytes_per_second
-        if self._measured is not None:
-            old = self._measured.value.bytes_per_second
-            confirmed = self._suspect is not None and _within(new, self._suspect, CONFIRMING_CHANGE)
-            if not _within(new, old, PLAUSIBLE_CHANGE) and not confirmed:
-                self._suspect = new
+        old = self._measured
+        if old is not None:
+            confirmed = self._suspect is not None and _within(
+                _rate(measured), _rate(self._suspect), CONFIRMING_CHANGE
+            )
+            if not confirmed and not _within(_rate(measured), _rate(old), PLAUSIBLE_CHANGE):
+                if self._agreed or _rate(measured) > _rate(old):
+                    self._suspect = measured
+                    return
+                # Nothing yet agreed with the first measurement, and this one is far below it:
+                # until a third decides, the one that promises less is believed.
+                self._suspect, self._measured = old, measured
+                self._best = {measured.source: _rate(measured)}
                 return
+            self._agreed = True
         self._suspect = None
         self._measured = measured
-        self._best[measured.source] = max(self._best.get(measured.source, 0.0), new)
+        self._best[measured.source] = max(self._best.get(measured.source, 0.0), _rate(measured))
+
+    @property
+    def measured(self) -> Known[Capacity] | None:
+        """The measurement in force, of fio or of saturated traffic, before caps and floors."""
+        return self._measured
+
+    @property
+    def passive(self) -> Known[Capacity] | None:
+        """The last measurement that natural traffic gave; None: it never saturated the device."""
+        return self._passive
+
+    def passive_age_seconds(self, now: float) -> float | None:
+        """How long ago natural traffic last measured the capacity; None: never."""
+        return None if self._passive is None else self._passive.age_seconds(now)
+
+    def contradiction(self, now: float) -> str | None:
+        """What natural traffic says against the measurement in force; None: nothing.
+
+        Traffic well above it (the measurement was too low), or a full queue at a rate well below
+        it (too high) for a time too short to be a measurement itself.
+        """
+        if self._measured is None:
+            return None
+        rate, since = _rate(self._measured), self._measured.at
+        highest = max(
+            (floor for at, floor in self._floors if at > max(since, now - FLOOR_WINDOW_SECONDS)),
+            default=0.0,
+        )
+        if highest > CONTRADICTING_RATIO * rate:
+            return f"natural traffic reached {highest / rate:.2f} times the measured capacity"
+        full = [one for one in self._full if one.at > max(since, now - SATURATED_WITHIN_SECONDS)]
+        if len(full) >= CONTRADICTING_INTERVALS:
+            mean = _mean_rate(full)
+            if mean * CONTRADICTING_RATIO < rate:
+                return f"the device's queue was full at {mean / rate:.2f} of the measured capacity"
+        return None
 
     def ratio_to_best(self) -> Quantity:
         """The last measurement over the best one of the same kind: 1 on a healthy device.
@@ -122,6 +278,8 @@ class CapacityEstimate:
         if self._measured is None:
             return Missing("not_yet_measured", "the device's capacity was never measured")
         best = self._best[self._measured.source]
+        if self._measured.value.lower_bound and _rate(self._measured) < best:
+            return Missing("lower_bound", "the last measurement was ended or held back early")
         return derive(self._measured, lambda capacity: capacity.bytes_per_second / best)
 
     def capacity(
@@ -145,12 +303,17 @@ class CapacityEstimate:
         best = self._measured
         if self._floors:
             at, floor = max(self._floors, key=lambda entry: entry[1])
-            if floor > best.value.bytes_per_second:
+            if floor > NOISE_RATIO * best.value.bytes_per_second:
                 best = Known(Capacity(floor, None, lower_bound=True), "observed traffic", at)
         burst = best.source == "fio"
         if sustained is not None and burst and _rate(sustained) < _rate(best):
             best = sustained
         return _limited(best, limit_bytes_per_second)
+
+
+def _mean_rate(intervals: Sequence[_Interval]) -> float:
+    seconds = sum(one.elapsed_seconds for one in intervals)
+    return sum(one.bytes_per_second * one.elapsed_seconds for one in intervals) / seconds
 
 
 def _rate(capacity: Known[Capacity]) -> float:

@@ -4,6 +4,7 @@ Exit codes: 0, 1 for a failed operation, 2 for bad usage or input; ``check`` has
 that only one command needs are made by that command: the daemon stays small.
 """
 
+import functools
 import io
 import os
 import signal
@@ -75,18 +76,19 @@ def run(
     from agent.commands.run import effective_config, record_to
     from agent.config import ConfigError
     from agent.http import ListenError
-    from agent.learning.memory_file import StateDirectoryError
     from agent.main import run_daemon
     from agent.recording.recorder import RecordError
+    from agent.state_directory import StateDirectoryError
 
+    read_config = functools.partial(
+        effective_config, config_path, databases, listen_address, scratch, state
+    )
     try:
-        config = effective_config(config_path, databases, listen_address, scratch, state)
+        run_daemon(read_config, os.environ, record_to(record, record_limit_mib))
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"smaxd: {problem}", err=True)
         raise SystemExit(2) from None
-    try:
-        run_daemon(config, os.environ, record_to(record, record_limit_mib))
     except ListenError as error:
         fail(str(error))
     except (RecordError, StateDirectoryError) as error:
@@ -352,6 +354,27 @@ def whatif(
     raise SystemExit(
         show_what_if(url, database, inputs_file, options, rate_models(), as_json=as_json)
     )
+
+
+@cli.command()
+@click.argument("duration", default="1h")
+@url_option
+@click.option("--state", metavar="DIR", help="The daemon's state directory, if it is not running.")
+def pause(duration: str, url: str, state: str | None) -> None:
+    """Start no probe that writes for DURATION: 90s, 30m, 2h, 1d (1h when not given)."""
+    from agent.commands.pause import pause as pause_probes
+
+    raise SystemExit(pause_probes(url, state, duration))
+
+
+@cli.command()
+@url_option
+@click.option("--state", metavar="DIR", help="The daemon's state directory, if it is not running.")
+def resume(url: str, state: str | None) -> None:
+    """End a pause before its time."""
+    from agent.commands.pause import resume as resume_probes
+
+    raise SystemExit(resume_probes(url, state))
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

@@ -12,6 +12,7 @@ from agent.findings import CalibrationFindings, DatabaseFindings
 from agent.forecast.capacity_plan import SMaxInterval
 from agent.forecast.forecast import ForecastObservation, StallForecast, StallOutlook
 from agent.forecast.score import ForecastScore, ScoreSummary
+from agent.inputs.foreground_cost import usual_put_seconds
 from agent.inputs.model_inputs import CpuShare
 from agent.learning.learning import (
     DatabaseKey,
@@ -55,6 +56,7 @@ class Evidence:
     stalls: Known[tuple[StallCondition, ...]] | Missing
     background_error: Known[BackgroundError | None] | Missing
     cpu: CpuShare
+    lone_writer: Quantity  # the share of the time in which the only busy thread did not sleep
     calibrations: Sequence[CalibrationFindings] = ()
 
 
@@ -124,9 +126,9 @@ class DatabaseModels:
             forecast_score=self._score.summary(),
         )
 
-    def simulation_due(self, now: float) -> ModelInputs | None:
+    def simulation_due(self, now: float, rarer: float) -> ModelInputs | None:
         """The inputs to simulate now, None while no run is due; asking counts as the request."""
-        return self._measured.simulation_due(now)
+        return self._measured.simulation_due(now, rarer)
 
     def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of a run, or why there is none."""
@@ -150,7 +152,9 @@ class DatabaseModels:
         phase = value_of(evidence.phase)
         return self._learning.update(
             DatabaseKey(
-                findings.path, findings.incarnation, DeviceIdentity(device.name, device.size_bytes)
+                findings.path,
+                findings.incarnation,
+                DeviceIdentity(device.name, device.size_bytes, device.model),
             ),
             self._observation(findings, evidence, measured),
             raw,
@@ -192,6 +196,10 @@ class DatabaseModels:
             host_cpu_cores=None if evidence.cpu.cores is None else float(evidence.cpu.cores),
             owner_cpu_cores=value_of(evidence.cpu.process_cores),
             owner_cpu_limit_cores=evidence.cpu.limit_cores,
+            lone_writer_ratio=value_of(evidence.lone_writer),
+            put_cpu_prior_seconds=(
+                None if inputs is None else usual_put_seconds(inputs.costs.record_bytes)
+            ),
             background_error=error is not None,
             disturbances=(
                 ()

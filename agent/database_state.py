@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agent import workload
 from agent.bandwidth import Capacity, available_bandwidth, foreign_writes
-from agent.cpu_use import HostCpu, ProcessCpuUse, cpu_seconds
+from agent.cpu_use import HostCpu, LoneWriterUse, OthersCpuUse, ProcessCpuUse, cpu_seconds
 from agent.database_models import BYTES_PER_GB, DatabaseModels, Evidence
 from agent.findings import CalibrationFindings, DatabaseFindings, PathFindings
 from agent.inputs.model_inputs import CpuShare
@@ -22,6 +22,7 @@ from agent.readings import Known, Missing, Quantity, derive, first_known, value_
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, PlacedFiles
 from agent.stalls import background_error, stall_conditions
 
+MEDIAN_STEP_SECONDS = 5.0
 MEDIAN_WINDOW_SECONDS = 3600.0
 """Over how long S_max's own median is taken, against which a drop is judged."""
 
@@ -41,6 +42,8 @@ class DatabaseState:
         self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
         self._work = workload.ManifestWork()
         self._cpu = ProcessCpuUse()
+        self._others_cpu = OthersCpuUse()
+        self._lone_writer = LoneWriterUse()
         self._log_has_spoken = False
         self._phase = PhaseInference(phase_hold_seconds)
         self.own_writes_since = -math.inf
@@ -48,6 +51,10 @@ class DatabaseState:
         compared with the device's over longer, its writes before a restart would look foreign."""
         self._recent: deque[tuple[float, float]] = deque()
         self._recent_model = ""
+
+    def hold_phase_for(self, seconds: float) -> None:
+        """Another time for which a phase must win before it is in force."""
+        self._phase.hold_for(seconds)
 
     def update(
         self,
@@ -116,7 +123,18 @@ class DatabaseState:
                 stalls=stalls,
                 background_error=error,
                 calibrations=calibrations,
-                cpu=CpuShare(host_cpu.cores, host_cpu.busy_ratio, cpu_cores, cpu_limit_cores),
+                cpu=CpuShare(
+                    cores=host_cpu.cores,
+                    busy_ratio=host_cpu.busy_ratio,
+                    process_cores=cpu_cores,
+                    others_cores=self._others_cpu.cores(host_cpu.sample, findings.process),
+                    limit_cores=cpu_limit_cores,
+                ),
+                lone_writer=(
+                    _SHARED
+                    if findings.shares_process
+                    else self._lone_writer.ratio(findings.process)
+                ),
             ),
         )
         recommended = models.recommended
@@ -176,9 +194,9 @@ class DatabaseState:
             saturated=models.learned is not None and models.learned.saturated,
         )
 
-    def simulation_due(self, now: float) -> ModelInputs | None:
+    def simulation_due(self, now: float, rarer: float) -> ModelInputs | None:
         """The inputs to simulate now, None while no run is due; asking counts as the request."""
-        return self._models.simulation_due(now)
+        return self._models.simulation_due(now, rarer)
 
     def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of a run, or why there is none."""
@@ -254,7 +272,8 @@ class DatabaseState:
             self._recent_model = recommended.value.model
             self._recent.clear()
         value = recommended.value.puts_per_second
-        self._recent.append((now, value))
+        if not self._recent or now >= self._recent[-1][0] + MEDIAN_STEP_SECONDS:
+            self._recent.append((now, value))
         while self._recent[0][0] < now - MEDIAN_WINDOW_SECONDS:
             self._recent.popleft()
         if len(self._recent) < MEDIAN_MIN_COUNT:
@@ -263,6 +282,7 @@ class DatabaseState:
         return Known(value / median, recommended.source, recommended.at)
 
 
+_SHARED = Missing("process_shared", "the owner process has other watched databases open")
 _LOG_COUNTS = Missing("log_missing", "the totals are the LOG's, which cannot be read now")
 
 

@@ -12,7 +12,9 @@ from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
 from probes.blockdev import BlockDeviceProbe
 from probes.cgroup import CgroupLimitsProbe
+from probes.fio_guard import GuardedDatabase, own_pressure_path
 from probes.process import ProcessProbe
+from probes.process_io import ProcessIoAccessProbe
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.manifest import ManifestProbe
@@ -32,11 +34,17 @@ from probes.samples import BlockDeviceSample, CgroupLimitsSample, ProcessSample
 DEVICE_CADENCE_SECONDS = 60.0
 """Mounts and free space change slowly; looking once a minute is enough."""
 
+ACCESS_CADENCE_SECONDS = 60.0
+"""What this user may read changes with a restart of somebody, if at all."""
+
 LIMITS_CADENCE_SECONDS = 60.0
 """Control group limits are changed by people and orchestrators, not by load."""
 
 SECONDARY_FIRST_AFTER_SECONDS = 2.0
 """The first secondary waits until the first tick is out."""
+
+TABLES_ROLE = "db_path"
+"""How the role of a directory of table files begins; its number follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,23 @@ class _Incarnation:
     fingerprint: tuple[object, ...]
     wal_dir: str | None
     db_log_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Released:
+    """The LOG of a database that nobody has open, itself open only while it is read.
+
+    Otherwise the file system of a stopped database could not be unmounted.
+    """
+
+    log: LogProbe
+
+    def read(self) -> LogSample:
+        """As the probe's own."""
+        try:
+            return self.log.read()
+        finally:
+            self.log.close()
 
 
 class DatabaseWatch:
@@ -77,6 +102,7 @@ class DatabaseWatch:
         self._log: Slot[LogSample] | None = None
         self._secondary: Slot[SecondarySample] | None = None
         self._process: Slot[ProcessSample] | None = None
+        self._process_io: Slot[bool] | None = None
         self._limits: Slot[CgroupLimitsSample] | None = None
 
     def _slot(self, probe_name: str, probe: Any, cadence: float | None = None) -> Slot[Any]:  # noqa: ANN401 - every probe has a read() of its own type
@@ -100,11 +126,39 @@ class DatabaseWatch:
         probe = BlockDeviceProbe(path, self._tools.clock)
         self._places[role] = (path, self._slot(name, probe, DEVICE_CADENCE_SECONDS))
 
+    def _look_for_devices(self) -> None:
+        """A database that comes or goes may do so with its file system."""
+        for _, slot in self._places.values():
+            slot.hurry()
+
     def _place_tables(self, directory: str) -> None:
         """A directory of table files besides the database's own."""
         known = [path for role, (path, _) in self._places.items() if role != "wal"]
         if os.path.normpath(directory) not in map(os.path.normpath, known):
-            self._place(f"db_path {len(known)}", directory)
+            self._place(f"{TABLES_ROLE} {len(known)}", directory)
+
+    def configure(self, settings: DatabaseSettings, tools: WatchTools) -> None:
+        """Go on with other settings of the same database; every baseline stays."""
+        before, self._settings = self._settings, settings
+        secondary, self._tools = self._tools.config.secondary, tools
+        config = tools.config
+        for slot in (*self.first_slots(), *self.second_slots()):
+            if slot is not self._secondary:
+                slot.configure(
+                    cadence_seconds=config.tick_seconds if slot.each_tick else slot.cadence_seconds,
+                    timeout_seconds=config.probe_timeout_seconds,
+                    retry_seconds=config.tick_seconds,
+                )
+        if settings.db_paths != before.db_paths:
+            self._places = {
+                role: place
+                for role, place in self._places.items()
+                if not role.startswith(TABLES_ROLE)
+            }
+            for path in settings.db_paths:
+                self._place_tables(path)
+        if config.secondary != secondary and self._incarnation is not None:
+            self._secondary = self._secondary_slot(self._wal_dir(self._incarnation))
 
     def first_slots(self) -> Iterator[Slot[Any]]:
         """What must answer before the rest can be set up."""
@@ -121,6 +175,7 @@ class DatabaseWatch:
             self._log,
             self._secondary,
             self._process,
+            self._process_io,
             self._limits,
         ):
             if slot is not None:
@@ -132,8 +187,11 @@ class DatabaseWatch:
         if isinstance(fingerprint, Missing):
             if self.missing_since is None:
                 self.missing_since = now
+                self._look_for_devices()
             return
-        self.missing_since = None
+        if self.missing_since is not None:
+            self.missing_since = None
+            self._look_for_devices()
         self._had_owner = self._had_owner or fingerprint.value.owner_pid is not None
         options = self._options.answer(now)
         if isinstance(options, Known):
@@ -150,53 +208,79 @@ class DatabaseWatch:
             self._set_up(incarnation, fingerprint.value.owner_pid)
 
     def _set_up(self, incarnation: _Incarnation, owner_pid: int | None) -> None:
-        tools, config = self._tools, self._tools.config
-        wal_dir = incarnation.wal_dir and as_reached(incarnation.wal_dir, self.path)
+        tools, wal_dir = self._tools, self._wal_dir(incarnation)
         self._place("wal", wal_dir or self.path)
         self._wal = self._slot("wal", WalProbe(self.path, tools.clock, wal_dir))
         self._manifest = self._slot("manifest", ManifestProbe(self.path, tools.clock))
-        self._log = self._slot("log", LogProbe(self.path, tools.clock, incarnation.db_log_dir))
-        self._process = self._limits = self._secondary = None
+        log = LogProbe(self.path, tools.clock, incarnation.db_log_dir)
+        self._log = self._slot("log", log if owner_pid is not None else _Released(log))
+        self._process = self._process_io = self._limits = None
         if owner_pid is not None:
             self._process = self._slot("process", ProcessProbe(owner_pid, tools.clock))
+            self._process_io = self._slot(
+                "process_io", ProcessIoAccessProbe(owner_pid), ACCESS_CADENCE_SECONDS
+            )
             self._limits = self._slot(
                 "cgroup", CgroupLimitsProbe(owner_pid, tools.clock), LIMITS_CADENCE_SECONDS
             )
-        if config.secondary.enabled:
-            probe = SecondaryProbe(
-                self.path,
-                tools.clock,
-                tools.runner,
-                tools.private_parent,
-                wal_dir=wal_dir,
-                # The sequence number comes exactly from the WAL's tail; replaying the whole log
-                # for it would cost seconds of CPU and hundreds of MiB.
-                replay_wal=False,
-                timeout_seconds=config.secondary.timeout_seconds,
-                memory_limit_bytes=int(config.secondary.memory_mib * MIB),
-            )
-            self._secondary = Slot(
-                "secondary",
-                self.name,
-                probe.read,
-                tools.clock,
-                cadence_seconds=config.secondary.interval_seconds,
-                timeout_seconds=config.secondary.timeout_seconds + 5.0,
-                sticky=True,
-                background=True,
-                first_after_seconds=SECONDARY_FIRST_AFTER_SECONDS,
-            )
+        self._secondary = self._secondary_slot(wal_dir)
 
-    def pace_secondary(self, now: float) -> None:
-        """Stretch the secondary's cadence until its share of one core is as configured."""
+    def _wal_dir(self, incarnation: _Incarnation) -> str | None:
+        return incarnation.wal_dir and as_reached(incarnation.wal_dir, self.path)
+
+    def _secondary_slot(self, wal_dir: str | None) -> Slot[SecondarySample] | None:
+        tools, settings = self._tools, self._tools.config.secondary
+        if not settings.enabled:
+            return None
+        probe = SecondaryProbe(
+            self.path,
+            tools.clock,
+            tools.runner,
+            tools.private_parent,
+            wal_dir=wal_dir,
+            # The sequence number comes exactly from the WAL's tail; replaying the whole log
+            # for it would cost seconds of CPU and hundreds of MiB.
+            replay_wal=False,
+            timeout_seconds=settings.timeout_seconds,
+            memory_limit_bytes=int(settings.memory_mib * MIB),
+        )
+        return Slot(
+            "secondary",
+            self.name,
+            probe.read,
+            tools.clock,
+            cadence_seconds=settings.interval_seconds,
+            timeout_seconds=settings.timeout_seconds + 5.0,
+            sticky=True,
+            background=True,
+            in_turn=True,
+            first_after_seconds=SECONDARY_FIRST_AFTER_SECONDS,
+        )
+
+    def pace_secondary(self, now: float, databases: int) -> None:
+        """Stretch the secondary's cadence until all of them use the configured share of a core."""
         if self._secondary is None:
             return
         answer = self._secondary.answer(now)
         if isinstance(answer, Known):
             settings = self._tools.config.secondary
             self._secondary.pace(
-                max(settings.interval_seconds, answer.value.cpu_seconds / settings.cpu_share_ratio)
+                max(
+                    settings.interval_seconds,
+                    databases * answer.value.cpu_seconds / settings.cpu_share_ratio,
+                )
             )
+
+    def guarded(self, now: float) -> GuardedDatabase:
+        """Where this database shows how it is, for the guard of a run of fio."""
+        log = None if self._log is None else self._log.answer(now)
+        owner = self.owner_pid(now)
+        wal_directory = None if self._incarnation is None else self._wal_dir(self._incarnation)
+        return GuardedDatabase(
+            log_path=log.value.log_path if isinstance(log, Known) else None,
+            wal_directory=wal_directory or self.path,
+            pressure_path=None if owner is None else own_pressure_path(owner),
+        )
 
     def owner_pid(self, now: float) -> int | None:
         """The process that has the database open, where it is known."""

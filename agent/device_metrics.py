@@ -70,4 +70,24 @@ _DEVICE_GAUGES: Final[tuple[tuple[str, str, Callable[[DeviceSnapshot], object]],
         "Mean requests in flight in the last interval.",
         lambda device: device.mean_queue_depth,
     ),
+    (
+        "smaxd_wear_budget_bytes",
+        "What the agent may write to the device within 24 hours.",
+        lambda device: device.wear_budget_bytes,
+    ),
+    (
+        "smaxd_wear_budget_remaining_bytes",
+        "What the agent may still write to the device now.",
+        lambda device: device.wear_budget_remaining_bytes,
+    ),
+    (
+        "smax_device_endurance_used_ratio",
+        "Share of the rated endurance that is used, by the drive itself; may pass 1.",
+        lambda device: device.endurance_used_ratio,
+    ),
+    (
+        "smax_device_wear_out_seconds",
+        "Time until the rated endurance is used, at the mean rate of the drive's life.",
+        lambda device: device.wear_out_seconds,
+    ),
 )

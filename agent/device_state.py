@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, Capacity, CapacityEstimate
 from agent.findings import DeviceFindings
 from agent.rates import IntervalWindow, MeanRate
-from agent.readings import Known, Missing, Quantity
+from agent.readings import Known, Missing, Quantity, derive
 from agent.snapshot import DeviceSnapshot
+from agent.wear.endurance import wear_out
 from probes.diskstats import DiskRates, disk_rates
-from probes.samples import CgroupLimitsSample, DiskstatsSample
+from probes.samples import CgroupLimitsSample, DiskCounters, DiskstatsSample, FioSample, SmartSample
 
 
 class DeviceState:
@@ -23,6 +24,10 @@ class DeviceState:
         self._fio_was_active = False
         self._rates: Known[DiskRates] | Missing = _NEEDS_TWO
 
+    def keep_capacity_for(self, seconds: float) -> None:
+        """Another age up to which a measured capacity counts."""
+        self._estimate.keep_for(seconds)
+
     def update(
         self,
         findings: DeviceFindings,
@@ -30,13 +35,17 @@ class DeviceState:
         limits: Iterable[CgroupLimitsSample],
         now: float,
         sustained: Known[Capacity] | None = None,
+        not_probed: Missing | None = None,
     ) -> DeviceSnapshot:
-        """Take one tick's findings into account; ``sustained`` is what a calibration measured."""
+        """Take one tick's findings into account; ``sustained`` is what a calibration measured,
+        ``not_probed`` why fio was not even started."""
         self._follow_traffic(findings, diskstats)
         if isinstance(findings.fio, Known):
             self._estimate.add_fio(findings.fio.value)
         limit = self._limit(findings, limits)
         absence = findings.fio if isinstance(findings.fio, Missing) else _NEVER_MEASURED
+        if not_probed is not None and absence.reason == _NEVER_MEASURED.reason:
+            absence = not_probed
         capacity = self._estimate.capacity(limit, absence, now, sustained)
         sample = findings.sample
         return DeviceSnapshot(
@@ -55,13 +64,22 @@ class DeviceState:
             write_await_seconds=self._of_rates(lambda rates: rates.write_await_seconds),
             mean_queue_depth=self._of_rates(lambda rates: rates.mean_queue_depth),
             limit_bytes_per_second=limit,
-            fio=(
-                findings.fio
-                if isinstance(findings.fio, Missing)
-                else Known(findings.fio.value.write_bytes_per_second, "fio", findings.fio.at)
-            ),
+            fio=(findings.fio if isinstance(findings.fio, Missing) else _fio_rate(findings.fio)),
             scratch_directory=findings.scratch_directory,
+            model=sample.model,
+            counters=_counters(diskstats, sample.device.devnum),
+            wear_budget_bytes=derive(findings.budget, lambda budget: float(budget.limit_bytes)),
+            wear_budget_remaining_bytes=derive(
+                findings.budget, lambda budget: float(budget.remaining_bytes)
+            ),
+            endurance_used_ratio=_endurance_used(findings.smart),
+            wear_out_seconds=_wear_out(findings.smart, now),
         )
+
+    @property
+    def estimate(self) -> CapacityEstimate:
+        """What is known of the capacity, before limits set by others."""
+        return self._estimate
 
     def natural_writes(self, since: float = -math.inf) -> MeanRate | None:
         """Mean write rate of the last minutes, bytes/s, without the agent's own fio.
@@ -146,6 +164,42 @@ class DeviceState:
         if findings.configured_limit_bytes_per_second is not None:
             caps.append(findings.configured_limit_bytes_per_second)
         return min(caps, default=None)
+
+
+def _fio_rate(fio: Known[FioSample]) -> Quantity:
+    if fio.value.aborted is not None:
+        return Missing("aborted", f"the last run was ended early: {fio.value.aborted}")
+    return Known(fio.value.write_bytes_per_second, "fio", fio.at)
+
+
+def _endurance_used(smart: Known[SmartSample] | Missing) -> Quantity:
+    if isinstance(smart, Missing):
+        return smart
+    if smart.value.used_ratio is None:
+        return Missing("not_supported", "the drive does not say how much of its rating is used")
+    return Known(smart.value.used_ratio, smart.value.source, smart.at)
+
+
+def _wear_out(smart: Known[SmartSample] | Missing, now: float) -> Quantity:
+    """From now, whenever the drive was asked."""
+    if isinstance(smart, Missing):
+        return smart
+    expected = wear_out(smart.value.used_ratio, smart.value.power_on_seconds)
+    if expected is None or expected.expected_seconds is None:
+        return Missing("too_little_used", "the drive has used too little of its rating to say")
+    left = max(0.0, expected.expected_seconds - (now - smart.at))
+    return Known(left, smart.value.source, smart.at)
+
+
+def _counters(
+    diskstats: Known[DiskstatsSample] | Missing, devnum: str
+) -> Known[DiskCounters] | Missing:
+    if isinstance(diskstats, Missing):
+        return diskstats
+    sample = diskstats.value
+    if devnum not in sample.disks:
+        return Missing("device_vanished", f"{devnum} is not in /proc/diskstats")
+    return Known(sample.disks[devnum], diskstats.source, sample.at)
 
 
 _NEEDS_TWO = Missing("not_yet_measured", "a rate needs two readings of the counters")

@@ -1,19 +1,31 @@
 """The active probe of one device: fio, now and then, outside every database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from agent.config import Config
-from agent.findings import DeviceFindings
-from agent.readings import Missing, printable
+from agent.findings import DeviceBudget, DeviceFindings, FioEnded
+from agent.learning.memory import DeviceIdentity
+from agent.probing.scheduler import Outcome, ProbeRun
+from agent.readings import Known, Missing, printable
 from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
+from agent.wear.budget import Refused
+from agent.wear.ledger import WearView
 from probes.diskstats import DiskstatsProbe
-from probes.fio import DEFAULT_LIMITS, FioLimits, FioMode, FioProbe
-from probes.samples import BlockDeviceSample, FioSample
+from probes.errors import NoData, ProbeError
+from probes.fio import FioProbe
+from probes.fio_guard import FioGuard, GuardedDatabase
+from probes.samples import BlockDeviceSample, FioSample, SmartSample
 from probes.scratch import choose_scratch_directory, default_candidates
+from probes.smart import SmartProbe
 
-FIO_RETRY_SECONDS = 300.0
-"""After a failed or refused run; a full interval without any measurement would be too long."""
+FIO_PURPOSE = "fio"
+"""What a run's bytes are charged as."""
+
+SMART_CADENCE_SECONDS = 3600.0
+"""A drive counts its wear in whole per cent."""
+
+SMART_TIMEOUT_SECONDS = 30.0
+"""A drive that is busy or spins up answers late."""
 
 FIO_TIMEOUT_MARGIN_SECONDS = 60.0
 """On top of fio's own runtime before a run counts as hanging; the runner kills it well before."""
@@ -28,32 +40,70 @@ class DeviceWatch:
         database_paths: Sequence[str],
         diskstats: DiskstatsProbe,
         tools: WatchTools,
+        guarded: Callable[[], Sequence[GuardedDatabase]],
     ) -> None:
         self.name = sample.device.name
         self.sample = sample
         self.database_paths = tuple(database_paths)
         self._diskstats = diskstats
-        self._tools = tools
-        self.written_bytes = 0
+        self._guarded = guarded
+        self._run: ProbeRun | None = None
+        self._ended: FioEnded | None = None
         self.scratch_directory: str | None = None
-        settings = tools.config.fio
-        self.limits = _fio_limits(tools.config)
         self.fio: Slot[FioSample] | None = None
+        self.smart: Slot[SmartSample] = Slot(
+            "smart",
+            self.name,
+            SmartProbe(sample.layers[-1].name, tools.clock, tools.runner).read,
+            tools.clock,
+            cadence_seconds=SMART_CADENCE_SECONDS,
+            timeout_seconds=SMART_TIMEOUT_SECONDS,
+            sticky=True,
+            background=True,
+        )
+        self.configure(tools)
+
+    def configure(self, tools: WatchTools) -> None:
+        """Go on with other settings; what was measured stays, a run under way ends as it began."""
+        self._tools = tools
+        settings = tools.config.fio
         if settings.enabled:
-            self.fio = Slot(
+            self.fio = self.fio or Slot(
                 "fio",
                 self.name,
                 self._run_fio,
                 tools.clock,
                 cadence_seconds=settings.interval_seconds,
-                timeout_seconds=self.limits.runtime_seconds + FIO_TIMEOUT_MARGIN_SECONDS,
+                timeout_seconds=FIO_TIMEOUT_MARGIN_SECONDS,
                 sticky=True,
                 background=True,
-                retry_seconds=min(FIO_RETRY_SECONDS, settings.interval_seconds),
+                on_order=True,
             )
+            self.fio.configure(
+                cadence_seconds=settings.interval_seconds,
+                timeout_seconds=self.fio.timeout_seconds,
+            )
+        elif self.fio is not None:
+            self.fio.retire()
 
-    def findings(self, now: float) -> DeviceFindings:
-        """What is known of the device by ``now``."""
+    @property
+    def key(self) -> str:
+        """Equal for the same drive across boots."""
+        sample = self.sample
+        return DeviceIdentity(self.name, sample.size_bytes, sample.model).key
+
+    def start_fio(self, run: ProbeRun, now: float) -> None:
+        """Start fio as decided, unless a run is still under way."""
+        if self.fio is None or self.fio.running or self.fio.retired:
+            return
+        self._run = run
+        self.fio.timeout_seconds = run.limits.runtime_seconds + FIO_TIMEOUT_MARGIN_SECONDS
+        self.fio.start(now)
+
+    def findings(self, now: float, wear: WearView | None) -> DeviceFindings:
+        """What is known of the device by ``now``; ``wear`` are the accounts, if kept."""
+        if self.fio is not None and self.fio.retired and not self.fio.running:
+            self.fio = None
         configured = next((d for d in self._tools.config.devices if d.name == self.name), None)
         disabled = Missing("disabled", "fio is switched off in the configuration")
         return DeviceFindings(
@@ -67,9 +117,41 @@ class DeviceWatch:
             scratch_directory=(
                 None if self.scratch_directory is None else printable(self.scratch_directory)
             ),
+            fio_ended=self._ended,
+            budget=self._budget(now, wear),
+            smart=self.smart.answer(now),
         )
 
+    def _budget(self, now: float, wear: WearView | None) -> Known[DeviceBudget] | Missing:
+        if wear is None:
+            return Missing("budget_not_kept", "no account is kept of what the agent writes")
+        if wear.refused is not None:
+            return Missing(wear.refused.reason, wear.refused.detail)
+        for account in wear.accounts:
+            if account.device == printable(self.key):
+                budget = DeviceBudget(account.limit_bytes, account.remaining_bytes)
+                return Known(budget, "wear account", now)
+        return Missing("not_yet_measured", "the device's account is not open yet")
+
     def _run_fio(self) -> FioSample:
+        outcome = Outcome.FAILED
+        try:
+            sample = self._reserved_run()
+            outcome = Outcome.MEASURED if sample.aborted is None else Outcome.ABORTED
+        except _RefusedError:
+            outcome = Outcome.REFUSED
+            raise
+        except NoData as absence:
+            outcome = Outcome.ABORTED if absence.reason == "aborted" else Outcome.REFUSED
+            raise
+        finally:
+            self._ended = FioEnded(self._tools.clock.monotonic(), outcome.value)
+        return sample
+
+    def _reserved_run(self) -> FioSample:
+        run, ledger, key = self._run, self._tools.ledger, self.key
+        if run is None or ledger is None:
+            raise _RefusedError("budget_not_kept", "no account is kept of what the agent writes")
         # The directory is chosen anew each time: file systems get mounted, databases created.
         path = self.sample.path
         directory = choose_scratch_directory(
@@ -79,31 +161,25 @@ class DeviceWatch:
             self.database_paths,
         )
         self.scratch_directory = directory
+        reservation = ledger.reserve(key, FIO_PURPOSE, run.cost_bytes)
+        if isinstance(reservation, Refused):
+            raise _RefusedError(reservation.reason, reservation.detail)
         probe = FioProbe(
             directory,
             self._tools.clock,
             self._tools.runner,
-            FioMode(self._tools.config.fio.mode),
-            self.limits,
+            run.mode,
+            run.limits,
             device_devnum=self.sample.device.devnum,
             diskstats=self._diskstats.read,
             database_paths=self.database_paths,
+            guard=FioGuard(self._guarded(), self._tools.clock),
         )
         try:
             return probe.read()
         finally:
-            self.written_bytes += probe.written_bytes_total
+            ledger.settle(reservation, probe.written_bytes_total)
 
 
-def _fio_limits(config: Config) -> FioLimits:
-    default = DEFAULT_LIMITS[FioMode(config.fio.mode)]
-    size, runtime, rate = (
-        config.fio.size_mib,
-        config.fio.runtime_seconds,
-        config.fio.rate_mib_per_second,
-    )
-    return FioLimits(
-        size_bytes=default.size_bytes if size is None else int(size * MIB),
-        runtime_seconds=default.runtime_seconds if runtime is None else runtime,
-        rate_bytes_per_second=default.rate_bytes_per_second if rate is None else rate * MIB,
-    )
+class _RefusedError(ProbeError):
+    """The wear budget does not allow the run."""

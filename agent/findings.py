@@ -21,7 +21,12 @@ from probes.samples import (
     HostCpuSample,
     PressureSample,
     ProcessSample,
+    SmartSample,
 )
+
+_NO_BUDGET = Missing("not_yet_measured", "no budget was set up")
+_NOT_ASKED = Missing("not_yet_measured", "the drive was not asked yet")
+_NOT_PAUSED = Missing("not_paused", "the operator has not paused the probes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,25 @@ class DatabaseFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class FioEnded:
+    """The last run of fio that ended: when (monotonic), and what became of it.
+
+    ``outcome`` is one of ``agent.probing.scheduler.Outcome``.
+    """
+
+    at: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBudget:
+    """What the agent may write to a device within 24 hours, and what is left of it now."""
+
+    limit_bytes: int
+    remaining_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceFindings:
     """What was read about one device; ``fio_active`` while the agent's own probe writes to it."""
 
@@ -69,6 +93,9 @@ class DeviceFindings:
     fio: Known[FioSample] | Missing
     fio_active: bool
     scratch_directory: str | None
+    fio_ended: FioEnded | None = None
+    budget: Known[DeviceBudget] | Missing = _NO_BUDGET
+    smart: Known[SmartSample] | Missing = _NOT_ASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +133,4 @@ class Findings:
     written_bytes: Mapping[tuple[str, str], int]
     hidden_databases: int
     calibrations: tuple[CalibrationFindings, ...] = ()
+    pause: Known[float] | Missing = _NOT_PAUSED

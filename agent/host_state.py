@@ -1,6 +1,7 @@
 """All of the host over time: the findings of a tick go in, one snapshot comes out. Pure."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from agent.alerts.engine import AlertState, advance
 from agent.alerts.observe import observations
@@ -13,6 +14,9 @@ from agent.findings import DatabaseFindings, Findings
 from agent.learning.learning import Learning
 from agent.learning.memory import DeviceIdentity
 from agent.models.lsm import ModelInputs, Simulated
+from agent.probing.host_probing import HostProbing
+from agent.probing.scheduler import ProbeRun
+from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
@@ -20,47 +24,60 @@ SAME_TICK_SECONDS = 1.0
 """The probes of one tick do not read at the same instant; this much earlier is the same tick."""
 
 
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """What of the configuration the decisions depend on; times in seconds."""
+
+    config_hash: str
+    tick_seconds: float
+    phase_hold_seconds: float
+    capacity_max_age_seconds: float
+    alerts: AlertSettings
+    probing: ProbingSettings
+    rarer: float = 1.0  # how many times longer the simulator's intervals are
+    state_directory: str | None = None
+
+
 class HostState:
     """Follows every database and device; the only state between ticks apart from the probes'."""
 
-    def __init__(
-        self,
-        *,
-        version: str,
-        config_hash: str,
-        tick_seconds: float,
-        phase_hold_seconds: float,
-        capacity_max_age_seconds: float,
-        alerts: AlertSettings,
-        learning: Learning,
-    ) -> None:
+    def __init__(self, *, version: str, settings: HostSettings, learning: Learning) -> None:
         self._version = version
-        self._config_hash = config_hash
-        self._tick_seconds = tick_seconds
-        self._phase_hold_seconds = phase_hold_seconds
-        self._capacity_max_age_seconds = capacity_max_age_seconds
-        self._alert_settings = alerts.by_name()
+        self._settings = settings
         self._devices: dict[str, DeviceState] = {}
         self._databases: dict[str, tuple[int, DatabaseState]] = {}
         self._paths: dict[str, str] = {}
+        self._not_probed: dict[str, Missing] = {}
+        self._known_devices: set[str] = set()  # measured before this agent's start
         self._alerts: tuple[AlertState, ...] = ()
         self._cpu = CpuUse()
         self._tick = 0
         self._learning = learning
+        self._probing = HostProbing(settings.probing)
+
+    def configure(self, settings: HostSettings) -> None:
+        """Go on with other settings; nothing that was seen or learned is lost."""
+        self._settings = settings
+        self._probing.configure(settings.probing)
+        for device in self._devices.values():
+            device.keep_capacity_for(settings.capacity_max_age_seconds)
+        for _, database in self._databases.values():
+            database.hold_phase_for(settings.phase_hold_seconds)
 
     def advance(self, findings: Findings) -> Snapshot:
         """Take one tick's findings into account."""
         self._tick += 1
         devices = self._advance_devices(findings)
         cores = value_of(derive(findings.cpu, lambda sample: sample.cores))
-        host_cpu = HostCpu(cores, self._cpu.busy_ratio(findings.cpu))
+        host_cpu = HostCpu(cores, self._cpu.busy_ratio(findings.cpu), findings.cpu)
         databases = self._advance_databases(findings, devices, host_cpu)
         watched = {database.name for database in databases}
+        probed = self._decide_probes(findings, devices, databases)
         self._alerts = advance(
-            self._alert_settings,
+            self._settings.alerts.by_name(),
             # A database that is not watched any more takes its alerts with it: the log says so.
             [a for a in self._alerts if not a.database or a.database in watched],
-            observations(databases, tuple(devices.values()), findings.probes),
+            observations(databases, probed, findings.probes),
             findings.at,
             findings.wall_seconds,
         )
@@ -68,11 +85,11 @@ class HostState:
             tick=self._tick,
             at=findings.at,
             wall_seconds=findings.wall_seconds,
-            tick_seconds=self._tick_seconds,
+            tick_seconds=self._settings.tick_seconds,
             version=self._version,
-            config_hash=self._config_hash,
+            config_hash=self._settings.config_hash,
             databases=databases,
-            devices=tuple(devices.values()),
+            devices=probed,
             probes=findings.probes,
             alerts=self._alerts,
             pressure_some_ratio=derive(findings.pressure, lambda sample: sample.some_avg10_ratio),
@@ -80,17 +97,50 @@ class HostState:
             host_cpu_cores=host_cpu.cores,
             written_bytes=findings.written_bytes,
             hidden_databases=findings.hidden_databases,
+            pause_remaining_seconds=findings.pause,
+            state_directory=self._settings.state_directory,
         )
 
     def simulations_due(self, now: float) -> tuple[ModelInputs, ...]:
         """The inputs of the simulator runs that are due; asking counts as the request."""
-        due = (state.simulation_due(now) for _, state in self._databases.values())
+        due = (
+            state.simulation_due(now, self._settings.rarer) for _, state in self._databases.values()
+        )
         return tuple(inputs for inputs in due if inputs is not None)
 
     def take_simulated(self, database: str, answer: Simulated | Missing, at: float) -> None:
         """Take a run's result, or why there is none; of a database that is gone, nothing."""
         if database in self._databases:
             self._databases[database][1].take_simulated(answer, at)
+
+    def probes_due(self) -> Mapping[str, ProbeRun]:
+        """The fio runs to start now, by device; asking counts as their start."""
+        return self._probing.due()
+
+    def _decide_probes(
+        self,
+        findings: Findings,
+        devices: dict[str, DeviceSnapshot],
+        databases: tuple[DatabaseSnapshot, ...],
+    ) -> tuple[DeviceSnapshot, ...]:
+        self._probing.follow(databases, devices, findings.at)
+        decided = []
+        for device in findings.devices:
+            snapshot = devices[device.name]
+            decision = self._probing.decide(
+                device,
+                findings,
+                self._devices[device.name].estimate,
+                [d.name for d in databases if any(p.device == device.name for p in d.places)],
+                known_before=device.name in self._known_devices,
+            )
+            decided.append(replace(snapshot, probing=decision))
+        self._not_probed = {
+            device.name: Missing(device.probing.reason, device.probing.detail)
+            for device in decided
+            if device.probing is not None and device.probing.reason in device.probing.closed
+        }
+        return tuple(decided)
 
     def _advance_devices(self, findings: Findings) -> dict[str, DeviceSnapshot]:
         names = {device.name for device in findings.devices}
@@ -104,7 +154,11 @@ class HostState:
                 if isinstance(database.limits, Known) and device.name in _devices_of(database)
             ]
             if device.name not in self._devices:
-                self._devices[device.name] = DeviceState(self._capacity_max_age_seconds)
+                self._devices[device.name] = DeviceState(self._settings.capacity_max_age_seconds)
+                sample = device.sample
+                identity = DeviceIdentity(device.name, sample.size_bytes, sample.model)
+                if self._learning.baseline(identity, None, findings.wall_seconds) is not None:
+                    self._known_devices.add(device.name)
             snapshot = self._devices[device.name].update(
                 device,
                 findings.diskstats,
@@ -117,6 +171,7 @@ class HostState:
                     findings.at,
                     findings.wall_seconds,
                 ),
+                self._not_probed.get(device.name),
             )
             snapshots[device.name] = self._against_baseline(snapshot, findings.wall_seconds)
         return snapshots
@@ -128,7 +183,7 @@ class HostState:
         if isinstance(capacity, Missing) or isinstance(ratio, Missing) or capacity.source != "fio":
             return device
         rate = capacity.value.bytes_per_second
-        identity = DeviceIdentity(device.name, device.size_bytes)
+        identity = DeviceIdentity(device.name, device.size_bytes, device.model)
         best = self._learning.baseline(identity, rate, wall_seconds)
         if best is None:
             return device
@@ -146,8 +201,12 @@ class HostState:
         snapshots = []
         for database in findings.databases:
             incarnation, state = self._databases.get(database.name, (None, None))
+            path = self._paths.get(database.name, database.path)
+            if path != database.path:  # a reload gave the name to another database
+                self._learning.forget(path)
+                state = None
             if state is None or incarnation != database.incarnation:
-                state = DatabaseState(self._phase_hold_seconds, self._learning)
+                state = DatabaseState(self._settings.phase_hold_seconds, self._learning)
                 self._paths[database.name] = database.path
                 self._databases[database.name] = (database.incarnation, state)
             data_device = next(

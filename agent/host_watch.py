@@ -1,19 +1,26 @@
 """Everything that is watched on this host, and one method that reads it all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from agent.calibrate.result import CalibrationResult
 from agent.calibrate.result_file import CalibrationResultsProbe
-from agent.config import DatabaseSettings
+from agent.config import Config, DatabaseSettings
 from agent.database_watch import DatabaseWatch
 from agent.device_watch import DeviceWatch
 from agent.findings import CalibrationFindings, Findings
-from agent.readings import Known, Missing
-from agent.schedule import Slot, run_due
+from agent.probing.pause_file import PauseProbe
+from agent.probing.scheduler import ProbeRun
+from agent.readings import Known, Missing, printable
+from agent.reload_plan import databases_to_watch
+from agent.schedule import Slot, Turns, run_due
 from agent.watch_tools import WatchTools
+from agent.wear.ledger import WearView
 from probes.cpu import HostCpuProbe
 from probes.diskstats import DiskstatsProbe
+from probes.fio_guard import GuardedDatabase
 from probes.pressure import PressureProbe
 from probes.rocksdb.discover import DiscoveryResult, discover_databases
 from probes.samples import BlockDeviceSample
@@ -39,6 +46,7 @@ class HostWatch:
         self._diskstats = self._host_slot("diskstats", self._diskstats_probe)
         self._pressure = self._host_slot("pressure", PressureProbe(tools.clock))
         self._cpu = self._host_slot("cpu", HostCpuProbe(tools.clock))
+        self._pause = self._host_slot("pause", PauseProbe(tools.state_directory, tools.clock))
         self._calibrations: Slot[tuple[CalibrationResult, ...]] = Slot(
             "calibration",
             HOST,
@@ -54,16 +62,51 @@ class HostWatch:
             watch = DatabaseWatch(settings, tools)
             watch.configured = True
             self._databases[watch.path] = watch
-        self._discovery: Slot[DiscoveryResult] | None = None
-        if config.discovery.enabled and not config.databases:
-            self._discovery = Slot(
-                "discovery",
-                HOST,
-                discover_databases,
-                tools.clock,
-                cadence_seconds=config.discovery.interval_seconds,
-                timeout_seconds=config.probe_timeout_seconds,
+        self._discovery = self._discovery_slot()
+        self._turns = Turns(tools.clock)
+
+    def configure(self, config: Config) -> None:
+        """Watch what ``config`` names from now on; what stays keeps its baselines."""
+        tools = self._tools = replace(self._tools, config=config)
+        now, timeout = tools.clock.monotonic(), config.probe_timeout_seconds
+        for slot in (self._diskstats, self._pressure, self._cpu, self._pause):
+            slot.configure(cadence_seconds=config.tick_seconds, timeout_seconds=timeout)
+        self._calibrations.configure(cadence_seconds=CALIBRATION_SECONDS, timeout_seconds=timeout)
+        wanted = self._discovery_slot()
+        if self._discovery is None or wanted is None:
+            self._discovery = wanted
+        else:
+            self._discovery.configure(
+                cadence_seconds=wanted.cadence_seconds, timeout_seconds=timeout
             )
+        found_running = {
+            path: not watch.configured or watch.owner_pid(now) is not None
+            for path, watch in self._databases.items()
+        }
+        databases = {}
+        for settings in databases_to_watch(config, found_running):
+            watch = self._databases.get(settings.path)
+            if watch is None or watch.name != (settings.name or printable(settings.path)):
+                watch = DatabaseWatch(settings, tools)
+            watch.configure(settings, tools)
+            watch.configured = bool(config.databases)
+            databases[settings.path] = watch
+        self._databases = databases
+        for device in (*self._devices.values(), *self._former_devices.values()):
+            device.configure(tools)
+
+    def _discovery_slot(self) -> Slot[DiscoveryResult] | None:
+        config = self._tools.config
+        if not config.discovery.enabled or config.databases:
+            return None
+        return Slot(
+            "discovery",
+            HOST,
+            discover_databases,
+            self._tools.clock,
+            cadence_seconds=config.discovery.interval_seconds,
+            timeout_seconds=config.probe_timeout_seconds,
+        )
 
     def _host_slot(self, name: str, probe: Any) -> Slot[Any]:  # noqa: ANN401 - every probe has a read() of its own type
         config = self._tools.config
@@ -83,7 +126,13 @@ class HostWatch:
         Takes at most about twice the probe timeout, whatever hangs.
         """
         clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
-        first: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu, self._calibrations]
+        first: list[Slot[Any]] = [
+            self._diskstats,
+            self._pressure,
+            self._cpu,
+            self._pause,
+            self._calibrations,
+        ]
         if self._discovery is not None:
             run_due([self._discovery], clock, wait)
             self._take_discovered(clock.monotonic())
@@ -94,15 +143,17 @@ class HostWatch:
         second: list[Slot[Any]] = []
         for watch in self._databases.values():
             watch.renew(now)
-            watch.pace_secondary(now)
+            watch.pace_secondary(now, len(self._databases))
             second += watch.second_slots()
         self._follow_devices(now)
-        second += [device.fio for device in self._devices.values() if device.fio is not None]
+        second += [device.smart for device in self._devices.values()]
         run_due(second, clock, wait)
+        self._turns.offer(second)
         return self._findings(clock.monotonic())
 
     def close(self, wait_seconds: float) -> None:
         """Let the programs' probes clean up after their end, and remove what is left of ours."""
+        self._turns.close()
         deadline = self._tools.clock.monotonic() + wait_seconds
         devices = (*self._devices.values(), *self._former_devices.values())
         former = [device.fio for device in self._former_devices.values() if device.fio is not None]
@@ -143,11 +194,49 @@ class HostWatch:
             if name in self._former_devices:
                 self._devices[name] = self._former_devices.pop(name)
             elif name not in self._devices:
-                self._devices[name] = DeviceWatch(sample, paths, self._diskstats_probe, self._tools)
-            self._devices[name].sample = sample
-            self._devices[name].database_paths = paths
+                self._devices[name] = DeviceWatch(
+                    sample,
+                    paths,
+                    self._diskstats_probe,
+                    self._tools,
+                    partial(self._guarded, name),
+                )
+            device = self._devices[name]
+            device.sample = sample
+            device.database_paths = paths
+            if self._tools.ledger is not None:
+                self._tools.ledger.open_account(device.key, sample.size_bytes)
+
+    def _guarded(self, device: str) -> list[GuardedDatabase]:
+        """What the guard of a run on ``device`` looks at."""
+        now = self._tools.clock.monotonic()
+        return [
+            watch.guarded(now)
+            for watch in list(self._databases.values())
+            if any(sample.device.name == device for sample in watch.devices(now))
+        ]
+
+    def start_probes(self, runs: Mapping[str, ProbeRun]) -> None:
+        """Start fio where that was decided."""
+        for name, run in runs.items():
+            device = self._devices.get(name)
+            if device is not None:
+                device.start_fio(run, self._tools.clock.monotonic())
+
+    def _written_bytes(self, wear: WearView | None) -> dict[tuple[str, str], int]:
+        """What the accounts of the devices met so far say, by name and purpose."""
+        names = dict(self._tools.own_devices) | {
+            printable(device.key): device.name
+            for device in (*self._former_devices.values(), *self._devices.values())
+        }
+        return {
+            (names.get(account.device, account.device), purpose): amount
+            for account in (() if wear is None else wear.accounts)
+            for purpose, amount in account.written_bytes
+        }
 
     def _findings(self, now: float) -> Findings:
+        wear = None if self._tools.ledger is None else self._tools.ledger.view()
         owners = [watch.owner_pid(now) for watch in self._databases.values()]
         discovery = None if self._discovery is None else self._discovery.answer(now)
         return Findings(
@@ -160,26 +249,34 @@ class HostWatch:
                 watch.findings(now, shares_process=_is_shared(owner, owners))
                 for watch, owner in zip(self._databases.values(), owners, strict=True)
             ),
-            devices=tuple(device.findings(now) for device in self._devices.values()),
+            devices=tuple(device.findings(now, wear) for device in self._devices.values()),
             probes=tuple(slot.state(now) for slot in self._slots()),
-            written_bytes={
-                (device.name, "fio"): device.written_bytes
-                for device in (*self._devices.values(), *self._former_devices.values())
-            },
+            written_bytes=self._written_bytes(wear),
             hidden_databases=(
                 discovery.value.unreadable_owners if isinstance(discovery, Known) else 0
             ),
             calibrations=_calibrations(self._calibrations.answer(now)),
+            pause=self._pause.answer(now),
         )
 
+    def _host_slots(self) -> list[Slot[Any]]:
+        return [self._diskstats, self._pressure, self._cpu, self._pause, self._calibrations]
+
     def _slots(self) -> list[Slot[Any]]:
-        slots: list[Slot[Any]] = [self._diskstats, self._pressure, self._cpu, self._calibrations]
+        slots: list[Slot[Any]] = [
+            self._diskstats,
+            self._pressure,
+            self._cpu,
+            self._pause,
+            self._calibrations,
+        ]
         if self._discovery is not None:
             slots.append(self._discovery)
         for watch in self._databases.values():
             slots += watch.first_slots()
             slots += watch.second_slots()
         slots += [device.fio for device in self._devices.values() if device.fio is not None]
+        slots += [device.smart for device in self._devices.values()]
         return slots
 
 

@@ -1,13 +1,16 @@
 """The tick: collect, decide, publish, wait. Logs what changes, not what stays."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.recording.recorder import Recorder
+from agent.reload import ConfigReload
+from agent.reload_plan import ConfigLoad
+from agent.self_limits import UNRESTRAINED
 from agent.simulator import Simulator
 from agent.snapshot import Snapshot
 from probes.clock import Clock
@@ -21,9 +24,12 @@ Logger = structlog.typing.FilteringBoundLogger
 class Published:
     """The latest snapshot, handed from the loop to whoever renders it."""
 
-    def __init__(self) -> None:
+    def __init__(self, children_cpu_seconds: Callable[[], Mapping[str, float]] = dict) -> None:
+        self.children_cpu_seconds = children_cpu_seconds
         self._snapshot: Snapshot | None = None
         self.tick_duration_seconds = 0.0
+        self.config_load: ConfigLoad | None = None
+        self.degradation = UNRESTRAINED
 
     def put(self, snapshot: Snapshot, duration_seconds: float) -> None:
         """Replace the snapshot; a single assignment, so readers need no lock."""
@@ -48,6 +54,7 @@ class Loop:
         tick_seconds: float,
         simulator: Simulator,
         recorder: Recorder | None = None,
+        reload: ConfigReload | None = None,
     ) -> None:
         self._simulator = simulator
         self._watch = watch
@@ -59,15 +66,32 @@ class Loop:
         self._changes = ChangeLog(log)
         self._log = log
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._start = clock.monotonic()
+        self._reload = reload
+        self._reload_asked = False
+        if reload is not None:
+            published.config_load = reload.last
         self._defect: str | None = None
 
     def stop(self) -> None:
         """Ask the loop to end; it does so before the next tick."""
         self._stop.set()
+        self._wake.set()
+
+    def reload(self) -> None:
+        """Ask the loop to read the configuration anew, before the next tick."""
+        self._reload_asked = True
+        self._wake.set()
+
+    def pace(self, tick_seconds: float) -> None:
+        """Tick so often from now on; to be called in the loop's own thread."""
+        if tick_seconds != self._tick_seconds:
+            self._tick_seconds, self._start = tick_seconds, self._clock.monotonic()
 
     def run(self, after_tick: Callable[[Snapshot], None] = lambda _: None) -> None:
         """Tick until ``stop``; a tick that fails is logged and the next one runs."""
-        start = self._clock.monotonic()
+        self._start = self._clock.monotonic()
         early: list[float] = []
         while not self._stop.is_set():
             began = self._clock.monotonic()
@@ -78,6 +102,7 @@ class Loop:
                 for name, answer in self._simulator.answers().items():
                     self._state.take_simulated(name, answer, findings.at)
                 snapshot = self._state.advance(findings)
+                self._watch.start_probes(self._state.probes_due())
                 for inputs in self._state.simulations_due(findings.at):
                     self._simulator.submit(inputs.database, inputs)
             except Exception as defect:  # a defect must not end the service; the log tells of it
@@ -88,10 +113,29 @@ class Loop:
                 if self._changes.write(snapshot):
                     early = list(EARLY_TICKS_SECONDS)
                 after_tick(snapshot)
-            now = self._clock.monotonic()
-            # A grid of whole cadences from the start: a slow tick delays none but itself.
-            until_grid = self._tick_seconds - (now - start) % self._tick_seconds
-            self._stop.wait(min(until_grid, early.pop(0)) if early else until_grid)
+            until_grid = self._until_grid()
+            self._wait(min(until_grid, early.pop(0)) if early else until_grid)
+
+    def _until_grid(self) -> float:
+        """A grid of whole cadences from the start: a slow tick delays none but itself."""
+        return self._tick_seconds - (self._clock.monotonic() - self._start) % self._tick_seconds
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next tick, and reload meanwhile where that is asked for.
+
+        What a reload adds is looked at soon; however often one is asked for, none delays the tick.
+        """
+        until = self._clock.monotonic() + seconds
+        while self._wake.wait(max(0.0, until - self._clock.monotonic())):
+            self._wake.clear()
+            if self._stop.is_set():
+                return
+            if self._reload_asked and self._reload is not None:
+                self._reload_asked = False
+                self._reload.reload()
+                self._published.config_load = self._reload.last
+                now = self._clock.monotonic()
+                until = min(until, now + EARLY_TICKS_SECONDS[0], now + self._tick_seconds)
 
     def _log_defect(self, defect: Exception) -> None:
         """The traceback once, not with every tick that fails in the same way."""

@@ -3,36 +3,50 @@
 import os
 import queue
 import signal
+import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from agent import __version__
 from agent.config import Config, config_hash, split_listen_address
-from agent.host_state import HostState
+from agent.host_state import HostSettings, HostState
 from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
 from agent.learning.learning import Learning
 from agent.learning.memory import LearnedState
-from agent.learning.memory_file import MemoryFile, choose_state_directory
+from agent.learning.memory_file import MemoryFile
 from agent.learning.memory_saver import MemorySaver
 from agent.logs import logger_for
 from agent.loop import Logger, Loop, Published
+from agent.probing.settings import probing_settings
 from agent.recording.recorder import Recorder, host_facts
 from agent.recording.recording import RecordingHeader
+from agent.reload import ConfigReload
+from agent.restraint import Restraint
 from agent.schedule import STALE_AFTER_CADENCES
+from agent.self_limits import SelfLimits, restrained
 from agent.simulator import ChildProcessSimulator
+from agent.snapshot import Snapshot
+from agent.state_directory import StateDirectory, choose_state_directory
 from agent.watch_tools import WatchTools
+from agent.wear.ledger import WearLedger
+from agent.wear.own_files import OwnFile, OwnFiles, carrier_of
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from probes.rocksdb.secondary import remove_private_leftovers
+from probes.scratch import default_candidates, remove_scratch_leftovers
 
 LAST_TICK_SECONDS = 0.1
 """How long a tick under way may take to end; one that hangs is left behind."""
 
 SIGNAL_LATENCY_SECONDS = 0.5
 """How late a signal may be noticed at worst; a shorter step would cost wake-ups for nothing."""
+
+STATE_PURPOSE = "state"
+RECORDING_PURPOSE = "recording"
+"""What the bytes of the agent's own files are charged as."""
 
 RECORDING_END_SECONDS = 0.3
 """How long the last ticks of a recording may take to be written."""
@@ -52,16 +66,27 @@ class RecordTo:
     limit_bytes: int
 
 
-def host_state_for(config: Config, learning: Learning | None = None) -> HostState:
+def host_state_for(
+    config: Config, learning: Learning | None = None, state_directory: str | None = None
+) -> HostState:
     """The decisions as they are wired in the daemon; a replay uses the same."""
     return HostState(
         version=__version__,
+        settings=_host_settings(config, state_directory),
+        learning=learning or Learning(LearnedState()),
+    )
+
+
+def _host_settings(config: Config, state_directory: str | None, rarer: float = 1.0) -> HostSettings:
+    return HostSettings(
         config_hash=config_hash(config),
         tick_seconds=config.tick_seconds,
         phase_hold_seconds=config.phase.hold_seconds,
         capacity_max_age_seconds=STALE_AFTER_CADENCES * config.fio.interval_seconds,
         alerts=config.alerts,
-        learning=learning or Learning(LearnedState()),
+        probing=probing_settings(config.fio),
+        rarer=rarer,
+        state_directory=state_directory,
     )
 
 
@@ -78,59 +103,129 @@ def _recorder(
     )
 
 
+def _own_files(
+    ledger: WearLedger,
+    memory_file: MemoryFile,
+    recorder: Recorder | None,
+    record_to: RecordTo | None,
+    clock: SystemClock,
+) -> OwnFiles:
+    """What the daemon writes beside fio, with the devices that it lies on."""
+    files = OwnFiles(ledger)
+    if memory_file.path is not None:
+        carrier = carrier_of(os.path.dirname(memory_file.path), clock)
+        if carrier is not None:
+            ledger.keeps_its_file_on(carrier.key)
+            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: memory_file.written_bytes))
+    if recorder is not None and record_to is not None:
+        carrier = carrier_of(os.path.dirname(os.path.abspath(record_to.path)), clock)
+        if carrier is not None:
+            files.add(OwnFile(carrier, RECORDING_PURPOSE, lambda: recorder.written_bytes))
+    return files
+
+
 def _database_paths(config: Config) -> list[str]:
     return [path for database in config.databases for path in (database.path, *database.db_paths)]
 
 
+def _scratch_parents(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """Where scratch files of an earlier run may lie."""
+    candidates = [default_candidates(path, environ) for path in ("/", *_database_paths(config))]
+    named = () if config.scratch is None else (config.scratch,)
+    return list(dict.fromkeys((*named, *(path for paths in candidates for path in paths))))
+
+
 def run_daemon(
-    config: Config, environ: Mapping[str, str], record_to: RecordTo | None = None
+    read_config: Callable[[], Config], environ: Mapping[str, str], record_to: RecordTo | None = None
 ) -> None:
-    """Run until SIGTERM or SIGINT; ListenError when the address is taken, RecordError,
-    StateDirectoryError."""
+    """Run until SIGTERM or SIGINT; ConfigError, ListenError when the address is taken, RecordError,
+    StateDirectoryError. SIGHUP reads the configuration anew."""
+    config = read_config()
     log = logger_for(config.log)
     clock = SystemClock()
     runner = ProcessGroupRunner()
     private_parent = private_directory_parent(environ)
     remove_private_leftovers(private_parent)
-    published = Published()
+    remove_scratch_leftovers(_scratch_parents(config, environ))
+    simulator_runner = ProcessGroupRunner()
+    published = Published(lambda: {**runner.cpu_seconds(), **simulator_runner.cpu_seconds()})
     host, port = split_listen_address(config.web.listen_address)
     server = HttpServer(application(published, clock), host, port)
-    state_directory = choose_state_directory(config.state, environ, _database_paths(config))
-    watch = HostWatch(WatchTools(config, clock, runner, private_parent, environ, state_directory))
+    state_directory = StateDirectory(
+        choose_state_directory(config.state, environ, _database_paths(config))
+    )
     memory_file = MemoryFile(state_directory, log)
     learning = Learning(memory_file.load())
     saver = MemorySaver(learning, memory_file)
     recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
-    simulator_runner = ProcessGroupRunner()
+    ledger = WearLedger(state_directory, log)
+    ledger.start()
+    own_files = _own_files(ledger, memory_file, recorder, record_to, clock)
+    watch = HostWatch(
+        WatchTools(
+            config,
+            clock,
+            runner,
+            private_parent,
+            environ,
+            state_directory.path,
+            ledger,
+            own_files.names(),
+        )
+    )
     simulator = ChildProcessSimulator(simulator_runner)
+    state = host_state_for(config, learning, state_directory.path)
+
+    restraint = Restraint(SelfLimits())
+
+    def apply(wanted: Config) -> None:
+        in_force = restrained(wanted, restraint.degradation)
+        watch.configure(in_force)
+        rarer = restraint.degradation.children_factor
+        settings = _host_settings(in_force, state_directory.path, rarer)
+        state.configure(replace(settings, config_hash=config_hash(wanted)))
+        loop.pace(in_force.tick_seconds)
+
+    reload = ConfigReload(config, read_config, apply, clock, log, state_directory.path)
     loop = Loop(
-        watch,
-        host_state_for(config, learning),
-        published,
-        clock,
-        log,
-        config.tick_seconds,
-        simulator,
-        recorder,
+        watch, state, published, clock, log, config.tick_seconds, simulator, recorder, reload
     )
 
     # A signal's handler runs between any two instructions of the main thread, so it may take no
     # lock that this thread could hold (the log's, an Event's); SimpleQueue.put is made for that.
-    endings: queue.SimpleQueue[str] = queue.SimpleQueue()
+    signals: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
 
-    def end(number: int, _: FrameType | None) -> None:
-        endings.put(signal.Signals(number).name)
+    def take(number: int, _: FrameType | None) -> None:
+        signals.put(signal.Signals(number))
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, take)
+    on_terminal = sys.stderr.isatty()
     server.start()
     if recorder is not None:
         recorder.start()
     log.info("started", version=__version__, address=server.address, pid=os.getpid())
+
     # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
-    ticking = threading.Thread(target=loop.run, args=(saver.after_tick,), name="loop", daemon=True)
+    def after_tick(snapshot: Snapshot) -> None:
+        saver.after_tick(snapshot)
+        own_files.charge()
+        if restraint.look(snapshot.at):
+            published.degradation = restraint.degradation
+            log.warning(
+                "restraint",
+                level=restraint.degradation.level.name.lower(),
+                reason=restraint.degradation.reason,
+                detail=restraint.degradation.detail,
+            )
+            apply(reload.config)
+
+    ticking = threading.Thread(target=loop.run, args=(after_tick,), name="loop", daemon=True)
     ticking.start()
-    log.info("stopping", signal=_next_of(endings))
+    # A terminal that is closed sends SIGHUP, too, to what runs in it: that is an end.
+    while (caught := _next_of(signals)) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
+        loop.reload()
+    log.info("stopping", signal=caught.name)
     loop.stop()
     # Programs first: they write to the disk; the listener only waits for readers.
     runner.stop()
@@ -139,18 +234,20 @@ def run_daemon(
     if recorder is not None:
         recorder.close(RECORDING_END_SECONDS)
     saver.close(clock.wall(), STATE_END_SECONDS)
-    memory_file.close()
     watch.close(CLEAN_UP_SECONDS)
+    own_files.charge()
+    ledger.close(STATE_END_SECONDS)
+    state_directory.close()
     server.stop()
     log.info("stopped")
 
 
-def _next_of(endings: "queue.SimpleQueue[str]") -> str:
-    """The next signal's name. Waits in steps: a signal that comes just before the wait, or to
+def _next_of(signals: "queue.SimpleQueue[signal.Signals]") -> signal.Signals:
+    """The next signal. Waits in steps: a signal that comes just before the wait, or to
     another thread, does not interrupt it, and its handler runs only when this thread does."""
     while True:
         try:
-            return endings.get(timeout=SIGNAL_LATENCY_SECONDS)
+            return signals.get(timeout=SIGNAL_LATENCY_SECONDS)
         except queue.Empty:
             continue
 

@@ -1,6 +1,6 @@
 """The Prometheus page: a rendering of the snapshot, nothing is computed here but ages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import (
@@ -16,6 +16,8 @@ from agent.device_metrics import device_families
 from agent.loop import Published
 from agent.metric_values import add_known
 from agent.readings import Known
+from agent.reload_plan import ConfigLoad
+from agent.self_limits import Degradation
 from agent.snapshot import Snapshot
 from probes.clock import Clock
 
@@ -48,9 +50,56 @@ class SnapshotCollector(Collector):
             return
         now = self._clock.monotonic()
         duration = self._published.tick_duration_seconds
+        yield from _config_load(self._published.config_load)
+        yield from _restraint(self._published.degradation)
+        yield from _children(self._published.children_cpu_seconds())
         for family in render(snapshot, now, duration):
             if family.samples:
                 yield family
+
+
+def _config_load(load: ConfigLoad | None) -> Iterator[Metric]:
+    """The convention of Prometheus itself and of its exporters."""
+    if load is None:
+        return
+    yield GaugeMetricFamily(
+        "smaxd_config_last_reload_successful",
+        "1 if the last reading of the configuration succeeded, else 0: the old one is in force.",
+        value=float(load.successful),
+    )
+    yield GaugeMetricFamily(
+        "smaxd_config_last_reload_success_timestamp_seconds",
+        "Unix time of the last successful reading of the configuration, the start included.",
+        value=load.success_wall_seconds,
+    )
+
+
+def _restraint(degradation: Degradation) -> Iterator[Metric]:
+    """How far the agent restrains itself."""
+    yield GaugeMetricFamily(
+        "smaxd_degradation_level",
+        "How far the agent restrains itself to stay within its own limits; 0: not at all.",
+        value=float(degradation.level),
+    )
+    why = GaugeMetricFamily(
+        "smaxd_degraded", "1 for what made the agent restrain itself.", labels=["reason"]
+    )
+    if degradation.reason is not None:
+        why.add_metric([degradation.reason], 1.0)
+        yield why
+
+
+def _children(cpu_seconds: Mapping[str, float]) -> Iterator[Metric]:
+    """What the programs cost that the agent runs; its own process is in ``process_*``."""
+    family = CounterMetricFamily(
+        "smaxd_child_cpu_seconds",
+        "CPU time of programs that the agent ran to their end.",
+        labels=["program"],
+    )
+    for program, seconds in sorted(cpu_seconds.items()):
+        family.add_metric([program], seconds)
+    if family.samples:
+        yield family
 
 
 def is_stalled(snapshot: Snapshot, now: float) -> bool:
@@ -134,6 +183,39 @@ def _alerts(snapshot: Snapshot) -> Metric:
     return family
 
 
+def _probing(snapshot: Snapshot) -> Iterator[Metric]:
+    """When fio runs, and why not."""
+    pause = GaugeMetricFamily(
+        "smaxd_pause_remaining_seconds", "For how long the operator still wants no probe."
+    )
+    left = snapshot.pause_remaining_seconds
+    pause.add_metric([], left.value if isinstance(left, Known) else 0.0)
+    decision = GaugeMetricFamily(
+        "smaxd_fio_decision",
+        "1 for the reason why fio is to run on a device now, or is not.",
+        labels=["device", "reason"],
+    )
+    gates = GaugeMetricFamily(
+        "smaxd_fio_gate_closed",
+        "1 for every condition that forbids a run of fio now.",
+        labels=["device", "reason"],
+    )
+    runs = CounterMetricFamily(
+        "smaxd_fio_runs",
+        "Runs of fio since the agent's start, by what became of them.",
+        labels=["device", "outcome"],
+    )
+    for device in snapshot.devices:
+        if device.probing is None:
+            continue
+        decision.add_metric([device.name, device.probing.reason], 1.0)
+        for reason in device.probing.closed:
+            gates.add_metric([device.name, reason], 1.0)
+        for outcome, count in sorted(device.probing.runs.items()):
+            runs.add_metric([device.name, outcome], float(count))
+    yield from (pause, decision, gates, runs)
+
+
 def _agent(snapshot: Snapshot, tick_duration_seconds: float) -> Iterator[Metric]:
     yield InfoMetricFamily(
         "smaxd_build", "The agent's version.", value={"version": snapshot.version}
@@ -152,12 +234,13 @@ def _agent(snapshot: Snapshot, tick_duration_seconds: float) -> Iterator[Metric]
     )
     written = CounterMetricFamily(
         "smaxd_written_bytes",
-        "Bytes the agent itself wrote to a device.",
+        "Bytes the agent itself wrote to a device, over all its runs.",
         labels=["device", "purpose"],
     )
     for (device, purpose), amount in sorted(snapshot.written_bytes.items()):
         written.add_metric([device, purpose], float(amount))
     yield written
+    yield from _probing(snapshot)
     labels = ["probe", "target"]
     success = GaugeMetricFamily(
         "smax_probe_success", "1 if the probe's last run gave data, else 0.", labels=labels

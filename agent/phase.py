@@ -100,6 +100,10 @@ class PhaseInference:
         self._candidate: int | None = None
         self._candidate_since = 0.0
 
+    def hold_for(self, seconds: float) -> None:
+        """Another ``hold_seconds`` from now on."""
+        self._hold_seconds = seconds
+
     def interrupt(self) -> None:
         """A moment without evidence: a candidate must win without a break."""
         self._candidate = None

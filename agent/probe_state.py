@@ -18,3 +18,4 @@ class ProbeState:
     last_success_wall_seconds: float | None
     reason: str | None
     detail: str | None
+    on_order: bool = False  # it runs when it is worth while: nobody waits for its first answer

@@ -254,7 +254,18 @@ def _device_lines(device: DeviceDocument) -> Iterator[list[Style]]:
         ),
     )
     free, probed = _bytes(device.filesystem_free_bytes), _bytes(device.fio_written_bytes)
-    yield _line("", (f"{free} free, probes wrote {probed}", "dim"))
+    yield _line("", (f"{free} free, probes wrote {probed}{_budget_words(device)}", "dim"))
+    used, left = (device.quantities[n].value for n in ("endurance_used_ratio", "wear_out_seconds"))
+    if used is not None:
+        until = "" if left is None else f", worn out in {_duration(left)} at its mean rate"
+        yield _line("", (f"{100 * used:.0f} % of the rated endurance used{until}", "dim"))
+    if device.probing is not None:
+        yield _line("", (_cut(f"fio: {device.probing.detail}", WIDTH - _LABEL), "dim"))
+
+
+def _budget_words(device: DeviceDocument) -> str:
+    left = device.quantities["wear_budget_remaining_bytes"].value
+    return "" if left is None else f", {_bytes(left)} left today"
 
 
 def _line(label: str, *pieces: Style) -> list[Style]:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, printable
 from probes.clock import Clock
-from probes.errors import NoData, ProbeError
+from probes.errors import NoData, ProbeError, ProbeFailed
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ class Slot(Generic[T]):
     expensive measurement, wrong for one that is repeated every tick. A tick does not wait for a
     ``background`` probe. ``retry_seconds`` brings a failed run forward. An ``each_tick`` probe
     runs whenever a tick comes, early ones included; its cadence only tells when it is stale.
+    An ``on_order`` probe is never due: ``start`` is called when somebody decides so. Those that go
+    ``in_turn`` are started by ``Turns``, one after another, when they are due.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Slot(Generic[T]):
         each_tick: bool = False,
         first_after_seconds: float = 0.0,
         retry_seconds: float | None = None,
+        on_order: bool = False,
+        in_turn: bool = False,
     ) -> None:
         self.probe = probe
         self.target = target
@@ -62,7 +66,10 @@ class Slot(Generic[T]):
         self._clock = clock
         self.background = background
         self._sticky = sticky
-        self._each_tick = each_tick
+        self.each_tick = each_tick
+        self._on_order = on_order
+        self.in_turn = in_turn
+        self.retired = False
         self._retry_seconds = retry_seconds
         self._next_at = clock.monotonic() + first_after_seconds
         self._started_at: float | None = None
@@ -78,18 +85,32 @@ class Slot(Generic[T]):
         """Whether a run is under way (or hangs)."""
         return self._started_at is not None and not self._done.is_set()
 
+    @property
+    def due_at(self) -> float:
+        """When the next run is due, on the monotonic clock."""
+        return self._next_at
+
     def due(self, now: float) -> bool:
         """Whether it is time for a run and none is under way."""
-        return not self.running and (self._each_tick or now >= self._next_at)
+        if self.running or self.retired or self._on_order:
+            return False
+        return self.each_tick or now >= self._next_at
 
     def start(self, now: float) -> None:
         """Start a run in a thread of its own."""
         self._started_at = now
         self._next_at = now + self.cadence_seconds
         self._done.clear()
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(now,), name=f"probe-{self.probe}", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # a limit on processes or memory: the next run may succeed
+            refused = ProbeFailed("no_thread", f"{self.probe} cannot be run: {error}")
+            with self._lock:
+                self._last_run = _Run(now, 0.0, refused, None)
+            self._done.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the run under way; False when it did not end in time."""
@@ -100,6 +121,23 @@ class Slot(Generic[T]):
         if self._started_at is not None and cadence_seconds != self.cadence_seconds:
             self._next_at = self._started_at + cadence_seconds
         self.cadence_seconds = cadence_seconds
+
+    def hurry(self) -> None:
+        """Run with the next tick: what was answered may not hold any more."""
+        self._next_at = self._clock.monotonic()
+
+    def configure(
+        self, *, cadence_seconds: float, timeout_seconds: float, retry_seconds: float | None = None
+    ) -> None:
+        """Go on with other settings; what was answered stays."""
+        self.pace(cadence_seconds)
+        self.timeout_seconds = timeout_seconds
+        self._retry_seconds = retry_seconds
+        self.retired = False
+
+    def retire(self) -> None:
+        """Start no other run; one under way ends."""
+        self.retired = True
 
     def _run(self, started: float) -> None:
         error: ProbeError | None = None
@@ -154,6 +192,7 @@ class Slot(Generic[T]):
             last_success_wall_seconds=last_success,
             reason=None if failure is None else failure.reason,
             detail=None if failure is None else failure.detail,
+            on_order=self._on_order,
         )
 
     def _failure(self, now: float, last: _Run | None) -> Missing | None:
@@ -175,10 +214,51 @@ class Slot(Generic[T]):
 def run_due(slots: Iterable[Slot[Any]], clock: Clock, wait_seconds: float) -> None:
     """Start every slot that is due; wait for those of the foreground, at most ``wait_seconds``."""
     now = clock.monotonic()
-    started = [slot for slot in slots if slot.due(now)]
+    started = [slot for slot in slots if slot.due(now) and not slot.in_turn]
     for slot in started:
         slot.start(now)
     deadline = now + wait_seconds
     for slot in started:
         if not slot.background:
             slot.wait(min(slot.timeout_seconds, deadline - clock.monotonic()))
+
+
+class Turns:
+    """Runs probes that start costly programs one after another, however many databases there are.
+
+    Who has waited longest goes first. A probe that hangs delays the others by its timeout.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._round: threading.Thread | None = None
+        self._closed = False
+
+    def offer(self, slots: Iterable[Slot[Any]]) -> None:
+        """Begin a round of what is due, unless one is under way; returns at once."""
+        if self._closed or (self._round is not None and self._round.is_alive()):
+            return
+        now = self._clock.monotonic()
+        due = sorted(
+            (slot for slot in slots if slot.in_turn and slot.due(now)),
+            key=lambda slot: slot.due_at,
+        )
+        if not due:
+            return
+        self._round = threading.Thread(target=self._run, args=(due,), name="turns", daemon=True)
+        try:
+            self._round.start()
+        except RuntimeError:
+            self._round = None  # no thread to be had now; the next tick offers them again
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._closed = True
+
+    def _run(self, due: Iterable[Slot[Any]]) -> None:
+        for slot in due:
+            if self._closed:
+                return
+            if not slot.retired:
+                slot.start(self._clock.monotonic())
+                slot.wait(slot.timeout_seconds)

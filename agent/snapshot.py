@@ -17,8 +17,13 @@ from agent.phase import PhaseInForce
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity
 from probes.rocksdb.samples import BackgroundError, ColumnFamilyShape, StallCondition
+from probes.samples import DiskCounters
 
 _NOT_YET = Missing("not_yet_measured", "the measured models have not run yet")
+_NOT_READ = Missing("not_yet_measured", "the device's counters were not read yet")
+_NO_BUDGET = Missing("not_yet_measured", "no budget was set up")
+_NOT_ASKED = Missing("not_yet_measured", "the drive was not asked yet")
+_NOT_PAUSED = Missing("not_paused", "the operator has not paused the probes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,20 @@ class DatabaseSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbingSnapshot:
+    """Whether fio is to run on a device now, or why not.
+
+    ``reason`` is a label, ``detail`` a sentence. ``closed`` are all gates closed now. ``runs``
+    counts the runs since the agent's start by what became of them.
+    """
+
+    reason: str
+    detail: str
+    closed: tuple[str, ...]
+    runs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSnapshot:
     """What is known about one device that carries a database."""
 
@@ -104,6 +123,13 @@ class DeviceSnapshot:
     limit_bytes_per_second: float | None
     fio: Quantity  # fio's own rate, where one ran
     scratch_directory: str | None
+    model: str | None = None
+    counters: Known[DiskCounters] | Missing = _NOT_READ
+    probing: ProbingSnapshot | None = None
+    wear_budget_bytes: Quantity = _NO_BUDGET  # what the agent may write in 24 hours
+    wear_budget_remaining_bytes: Quantity = _NO_BUDGET
+    endurance_used_ratio: Quantity = _NOT_ASKED  # by the drive itself, of its rating
+    wear_out_seconds: Quantity = _NOT_ASKED  # until the rating is used, at its lifetime's mean rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +151,12 @@ class Snapshot:
     host_cpu_cores: int | None
     written_bytes: Mapping[tuple[str, str], int]  # by (device, purpose)
     hidden_databases: int  # owners whose files this user may not see
+    pause_remaining_seconds: Quantity = _NOT_PAUSED
+    state_directory: str | None = None
 
     @property
     def ready(self) -> bool:
         """Whether every probe has answered or said why it cannot."""
-        return bool(self.probes) and all(state.success is not None for state in self.probes)
+        return bool(self.probes) and all(
+            state.success is not None or state.on_order for state in self.probes
+        )

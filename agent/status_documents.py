@@ -128,6 +128,15 @@ class DatabaseDocument(msgspec.Struct, frozen=True):
     saturated: bool
 
 
+class ProbingDocument(msgspec.Struct, frozen=True):
+    """Whether fio is to run on the device, or why not; ``runs`` by what became of them."""
+
+    reason: str
+    detail: str
+    closed_gates: list[str]
+    runs: dict[str, int]
+
+
 class DeviceDocument(msgspec.Struct, frozen=True):
     """One device."""
 
@@ -142,6 +151,7 @@ class DeviceDocument(msgspec.Struct, frozen=True):
     capacity_spread_ratio: float | None
     scratch_directory: str | None
     fio_written_bytes: int
+    probing: ProbingDocument | None
     quantities: dict[str, QuantityDocument]
 
 
@@ -191,3 +201,4 @@ class StatusDocument(msgspec.Struct, frozen=True):
     devices: list[DeviceDocument]
     probes: list[ProbeDocument]
     alerts: list[AlertDocument]
+    state_directory: str | None

@@ -1,15 +1,19 @@
 """The one place that runs external programs."""
 
+import errno
 import os
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from probes import tied
 from probes.errors import ProbeFailed
 
 TERMINATE_GRACE_SECONDS = 0.5
@@ -18,6 +22,12 @@ TERMINATE_GRACE_SECONDS = 0.5
 KILL_WAIT_SECONDS = 1.0
 """How long to wait for the end after SIGKILL: a process stuck in the kernel may take longer."""
 
+GUARD_LOOK_SECONDS = 0.05
+"""How often a guard is asked whether the program harms somebody."""
+
+GUARD_GRACE_SECONDS = 0.12
+"""How long a program may take after SIGTERM when its guard ends it: together under 200 ms."""
+
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 """More output than this is cut: a program gone mad must not fill our memory."""
 
@@ -25,17 +35,27 @@ _CHUNK_BYTES = 64 * 1024
 _READS_PER_TURN = 64
 """The deadline is looked at in between, also when a program prints faster than it is read."""
 
+_TIED = os.path.abspath(tied.__file__)
+
 _LONGEST_PAUSE_SECONDS = 0.1
 """The end of a program that leaves its pipes open, or an order to stop, is noticed this late."""
 
 
+Guard = Callable[[], str | None]
+"""Asked while a program runs; a sentence when it has to end at once. It must not wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompletedCommand:
-    """How a program ended. ``returncode`` is negative for a signal, as in subprocess."""
+    """How a program ended. ``returncode`` is negative for a signal, as in subprocess.
+
+    ``ended_because`` is what the guard said, None when the program ended by itself.
+    """
 
     returncode: int
     stdout: bytes
     stderr: bytes
+    ended_because: str | None = None
 
 
 class CommandRunner(Protocol):
@@ -48,8 +68,9 @@ class CommandRunner(Protocol):
         timeout_seconds: float,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> CompletedCommand:
-        """Return how it ended.
+        """Return how it ended, or was ended by ``guard``.
 
         Raises ProbeFailed for "program_missing", "program_not_started", "timeout", "stopped".
         """
@@ -60,7 +81,8 @@ class ProcessGroupRunner:
     """Runs each program in a process group of its own, so that the whole group can be killed.
 
     Threads may share one runner. Whatever way ``run`` ends, nothing of the program's process group
-    is left running; a program that moves its children to other sessions escapes this.
+    is left running; a program that moves its children to other sessions escapes this. When the
+    agent itself is killed, the kernel kills the program (``probes.tied``).
     """
 
     def __init__(self) -> None:
@@ -68,7 +90,13 @@ class ProcessGroupRunner:
         # the lock never meets a recycled process id.
         self._changed = threading.Condition()
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._cpu_seconds: defaultdict[str, float] = defaultdict(float)
         self._stopping = False
+
+    def cpu_seconds(self) -> Mapping[str, float]:
+        """What the programs used that have ended, by name; seconds of CPU."""
+        with self._changed:
+            return dict(self._cpu_seconds)
 
     def run(
         self,
@@ -77,17 +105,20 @@ class ProcessGroupRunner:
         timeout_seconds: float,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> CompletedCommand:
         """Run ``argv`` without a shell, with an empty standard input."""
         process = self._start(argv, cwd, env)
         try:
-            output = self._collect(process, time.monotonic() + timeout_seconds)
+            output = self._collect(process, time.monotonic() + timeout_seconds, guard)
         finally:
             _kill_group(process)
             with self._changed:
                 self._running.discard(process)
                 self._changed.notify_all()
-            _reap(process)
+            used = _reap(process)
+            with self._changed:
+                self._cpu_seconds[_program(argv)] += used
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
@@ -97,6 +128,7 @@ class ProcessGroupRunner:
             raise ProbeFailed(
                 "timeout", f"{argv[0]} was killed after {timeout_seconds:g} s without an end"
             )
+        _raise_if_not_started(argv[0], process.returncode, output[1])
         return CompletedCommand(process.returncode, *output)
 
     def stop(self) -> None:
@@ -118,7 +150,7 @@ class ProcessGroupRunner:
                 raise ProbeFailed("stopped", f"{argv[0]} not started: the agent is stopping")
             try:
                 process = subprocess.Popen(
-                    list(argv),
+                    _tied(argv),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -142,11 +174,17 @@ class ProcessGroupRunner:
         return process
 
     def _collect(
-        self, process: subprocess.Popen[bytes], deadline: float
-    ) -> tuple[bytes, bytes] | None:
-        """Read both outputs until the leader ends; None when it has to be killed."""
+        self, process: subprocess.Popen[bytes], deadline: float, guard: Guard | None
+    ) -> tuple[bytes, bytes, str | None] | None:
+        """Read both outputs until the leader ends; None when it has to be killed.
+
+        Beside them, what the guard said when it ended the program.
+        """
         stdout, stderr = bytearray(), bytearray()
         pause_seconds = 0.001
+        longest_pause_seconds = _LONGEST_PAUSE_SECONDS if guard is None else GUARD_LOOK_SECONDS
+        harm: str | None = None
+        next_look = 0.0
         with selectors.DefaultSelector() as selector:
             for pipe, text in ((process.stdout, stdout), (process.stderr, stderr)):
                 if pipe is not None:
@@ -156,19 +194,51 @@ class ProcessGroupRunner:
                 # Asked before reading: what was written before the end is then in the pipe.
                 ended = _has_ended(process)
                 if not ended:
-                    remaining = deadline - time.monotonic()
+                    now = time.monotonic()
+                    if guard is not None and harm is None and now >= next_look:
+                        harm = guard()
+                        now = time.monotonic()
+                        next_look = now + GUARD_LOOK_SECONDS
+                        if harm is not None:
+                            _signal_group(process, signal.SIGTERM)
+                            deadline = min(deadline, now + GUARD_GRACE_SECONDS)
+                    remaining = deadline - now
+                    if remaining <= 0 and harm is not None:
+                        _signal_group(process, signal.SIGKILL)
+                        return bytes(stdout), bytes(stderr), harm
                     if remaining <= 0 or self._stopping:
                         return None
                     if selector.get_map():
-                        selector.select(min(_LONGEST_PAUSE_SECONDS, remaining))
+                        selector.select(min(longest_pause_seconds, remaining))
                     else:  # it closed its outputs, so it is about to end
                         time.sleep(min(pause_seconds, remaining))
-                        pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+                        pause_seconds = min(pause_seconds * 2, longest_pause_seconds)
                 for key in list(selector.get_map().values()):
                     if not _drain(key.fd, key.data):
                         selector.unregister(key.fileobj)
                 if ended:
-                    return bytes(stdout), bytes(stderr)
+                    return bytes(stdout), bytes(stderr), harm
+
+
+def _tied(argv: Sequence[str]) -> list[str]:
+    """Have a program killed at the end of the thread that waits for it, the agent's own included.
+
+    Our own children see to that themselves: a second start of the interpreter costs more than
+    some of them do.
+    """
+    if argv[0] == sys.executable:
+        return list(argv)
+    # -I -S: reads nothing of the environment and of site-packages.
+    return [sys.executable, "-I", "-S", _TIED, str(os.getpid()), *argv]
+
+
+def _raise_if_not_started(program: str, returncode: int, stderr: bytes) -> None:
+    if returncode != tied.NOT_STARTED_CODE or not stderr.startswith(tied.NOT_STARTED_MARK):
+        return
+    number, _, text = stderr.removeprefix(tied.NOT_STARTED_MARK).decode().partition(" ")
+    if int(number) == errno.ENOENT:
+        raise ProbeFailed("program_missing", f"{program} not found; install it or fix PATH")
+    raise ProbeFailed("program_not_started", f"{program} cannot be started: {text}")
 
 
 def _drain(descriptor: int, text: bytearray) -> bool:
@@ -195,11 +265,28 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     _signal_group(process, signal.SIGKILL)
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(KILL_WAIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass  # stuck in the kernel, on a device that does not answer: Popen reaps it later
+def _reap(process: subprocess.Popen[bytes]) -> float:
+    """Take leave of the leader; the CPU seconds that it used, with what it reaped itself."""
+    give_up = time.monotonic() + KILL_WAIT_SECONDS
+    while True:
+        try:
+            pid, status, use = os.wait4(process.pid, os.WNOHANG)
+        except ChildProcessError:
+            process.wait()  # somebody else took it; Popen then knows an exit code of its own
+            return 0.0
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return use.ru_utime + use.ru_stime
+        if time.monotonic() >= give_up:
+            return 0.0  # stuck in the kernel, on a dead device: Popen reaps it later
+        time.sleep(0.005)
+
+
+def _program(argv: Sequence[str]) -> str:
+    """What a program is called in an account: "fio", "secondary", "simulator"."""
+    names = [os.path.basename(word) for word in argv[1:]] if argv[0] == sys.executable else []
+    own = next((name for name in names if name.endswith("_child.py")), None)
+    return os.path.basename(argv[0]) if own is None else own.removesuffix("_child.py")
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -13,8 +13,10 @@ from types import MappingProxyType
 from probes.clock import Clock
 from probes.command import CommandRunner, CompletedCommand
 from probes.errors import NoData, ProbeError, ProbeFailed
+from probes.fio_guard import FioGuard
 from probes.fio_output import (
     FioResult,
+    parse_ended_run,
     parse_fio_output,
     reported_write_bytes,
     too_old,
@@ -81,6 +83,10 @@ DEFAULT_LIMITS: Mapping[FioMode, FioLimits] = MappingProxyType(
     }
 )
 
+LEAST_ABORTED_BYTES = 64 * _MIB
+LEAST_ABORTED_SECONDS = 1.0
+"""A run ended before both of these went into the drive's cache, and bounds nothing."""
+
 RATE_REACHED_RATIO = 0.9
 """fio's limiter keeps within a few percent; a device this close to the limit was held by it."""
 
@@ -146,6 +152,16 @@ def scratch_file_bytes(limits: FioLimits) -> int:
     return min(_whole_blocks(limits.size_bytes), LARGEST_FILE_BYTES)
 
 
+def run_cost_bytes(limits: FioLimits) -> int:
+    """Return how much a run may write at most."""
+    return _whole_blocks(limits.size_bytes)
+
+
+def must_stay_free_bytes(file_bytes: int, size_bytes: int) -> float:
+    """Return what a run with such a file leaves free of a file system of this size."""
+    return max(file_bytes, LEAST_FREE_RATIO * size_bytes, min(LEAST_FREE_BYTES, 0.1 * size_bytes))
+
+
 def _whole_blocks(size_bytes: int) -> int:
     return max(1, size_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
@@ -155,7 +171,8 @@ class FioProbe:
 
     ``device_devnum`` ("major:minor") and ``diskstats`` (a fresh reading each call, or ProbeError)
     tell what everyone else wrote meanwhile. ``database_paths`` are looked at before every run:
-    the directory must lie in none of them.
+    the directory must lie in none of them. ``guard`` watches the databases before and during the
+    run, and ends it.
     """
 
     written_bytes_total: int
@@ -175,6 +192,7 @@ class FioProbe:
         device_devnum: str | None = None,
         diskstats: Callable[[], DiskstatsSample] | None = None,
         database_paths: Sequence[str] = (),
+        guard: FioGuard | None = None,
     ) -> None:
         self.written_bytes_total = 0
         self._directory = directory
@@ -185,18 +203,30 @@ class FioProbe:
         self._device_devnum = device_devnum
         self._diskstats = diskstats
         self._database_paths = tuple(database_paths)
+        self._guard = guard
 
     def read(self) -> FioSample:
         """Run fio once; takes as long as the limits allow, plus the start grace at worst.
 
-        Raises NoData "low_free_space"; ProbeFailed "fio_missing", "fio_too_old", "fio_killed",
-        "fio_garbage", "fio_failed", "timeout", "stopped", "out_of_space",
+        A run that the guard ended gives a sample marked as aborted, a lower bound, when it went on
+        for long enough; NoData "aborted" else.
+
+        Raises NoData "low_free_space", "aborted"; ProbeFailed "fio_missing", "fio_too_old",
+        "fio_killed", "fio_garbage", "fio_failed", "timeout", "stopped", "out_of_space",
         "read_only_file_system", "scratch_not_writable", "scratch_invalid",
         "direct_io_not_supported".
         """
+        try:
+            return self._measure()
+        finally:
+            if self._guard is not None:
+                self._guard.close()
+
+    def _measure(self) -> FioSample:
         check_scratch_directory(self._directory, self._database_paths)
         remove_leftovers(self._directory)
         self._check_free_space()
+        self._settle()
         file_bytes = scratch_file_bytes(self._limits)
         name = create_scratch_file(self._directory, process_tag(), file_bytes)
         try:
@@ -228,7 +258,13 @@ class FioProbe:
             rate_limited=(
                 limit is not None and result.write_bytes_per_second >= RATE_REACHED_RATIO * limit
             ),
+            aborted=completed.ended_because,
         )
+
+    def _settle(self) -> None:
+        harm = None if self._guard is None else self._guard.settle()
+        if harm is not None:
+            raise NoData("aborted", f"fio was not started: {harm}")
 
     def _run(self, argv: tuple[str, ...]) -> CompletedCommand:
         try:
@@ -236,6 +272,7 @@ class FioProbe:
                 argv,
                 timeout_seconds=self._limits.runtime_seconds + START_GRACE_SECONDS,
                 cwd=self._directory,
+                guard=None if self._guard is None else self._guard.look,
             )
         except ProbeFailed as failure:
             if failure.reason == "program_missing":
@@ -249,6 +286,15 @@ class FioProbe:
         return completed
 
     def _parse(self, completed: CompletedCommand) -> FioResult:
+        if completed.ended_because is not None:
+            result = parse_ended_run(completed.stdout)
+            if (
+                result is None
+                or result.written_bytes < LEAST_ABORTED_BYTES
+                or result.runtime_seconds < LEAST_ABORTED_SECONDS
+            ):
+                raise NoData("aborted", f"fio was ended: {completed.ended_because}")
+            return result
         try:
             return parse_fio_output(completed.stdout, completed.stderr, completed.returncode)
         except ProbeFailed as failure:
@@ -277,9 +323,7 @@ class FioProbe:
         file_bytes = scratch_file_bytes(self._limits)
         size_bytes = found.f_blocks * found.f_frsize
         free_bytes = found.f_bavail * found.f_frsize
-        must_stay_bytes = max(
-            file_bytes, LEAST_FREE_RATIO * size_bytes, min(LEAST_FREE_BYTES, 0.1 * size_bytes)
-        )
+        must_stay_bytes = must_stay_free_bytes(file_bytes, size_bytes)
         if free_bytes - file_bytes < must_stay_bytes:
             raise NoData(
                 "low_free_space",

@@ -88,6 +88,21 @@ def parse_fio_output(stdout: bytes, stderr: bytes, returncode: int) -> FioResult
     return _result(job, version)
 
 
+def parse_ended_run(stdout: bytes) -> FioResult | None:
+    """Return what fio reported of a run that was ended early; None when it reported nothing.
+
+    On SIGTERM fio ends its jobs and prints the report of what they did until then.
+    """
+    report = _find_report(stdout)
+    version = _text(report.get("fio version")) if report is not None else None
+    if report is None or (version is not None and version_too_old(version)):
+        return None
+    try:
+        return _result(_first_job(report), version)
+    except ProbeFailed:
+        return None
+
+
 def reported_write_bytes(stdout: bytes) -> int | None:
     """Return the bytes fio says it wrote, also in the report of a failed run; None if unsaid."""
     job = _first_job(_find_report(stdout))

@@ -96,7 +96,8 @@ class BlockDeviceSample:
     ``layers`` runs from the device that is mounted down to the physical disks. ``device`` is the
     layer whose traffic is accounted: the whole disk under a partition or a one-disk dm; the loop,
     dm or md device itself where there is no single disk below it (a loop device has a queue of its
-    own, an array is faster than any one of its disks).
+    own, an array is faster than any one of its disks). ``model`` is what the device calls itself,
+    with its unique name or serial number; None where it says neither.
     """
 
     at: float
@@ -111,6 +112,7 @@ class BlockDeviceSample:
     rotational: bool | None
     filesystem_free_bytes: int
     filesystem_size_bytes: int
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ class ThreadCpuSample:
     """One thread outside RocksDB's pools: CPU since its start, and how often it got a core.
 
     ``run_count`` grows with every time the scheduler puts the thread on a core (schedstat): with
-    little load, about once for every wait that ended. None without CONFIG_SCHED_INFO.
+    little load, about once for every wait that ended. ``waited_seconds`` is how long the thread was
+    ready to run and waited for a core. None without CONFIG_SCHED_INFO.
     """
 
     at: float
@@ -139,6 +142,7 @@ class ThreadCpuSample:
     start_ticks: int
     cpu_seconds: float
     run_count: int | None
+    waited_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,8 @@ class FioSample:
     else wrote to the device meanwhile (None when diskstats was not available).
     ``spread_ratio`` is standard deviation / mean of fio's bandwidth samples.
     ``steady`` tells whether fio's own steady-state criterion was reached (None when not asked);
-    ``rate_limited`` that our own limit was reached, so that the device may be faster.
+    ``rate_limited`` that our own limit was reached, so that the device may be faster. ``aborted``
+    says why the run was ended before it was done; None: it was not.
     """
 
     at: float
@@ -190,3 +195,28 @@ class FioSample:
     written_bytes: int
     steady: bool | None
     rate_limited: bool = False
+    aborted: str | None = None
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether the device may be faster than this run shows."""
+        return self.rate_limited or self.aborted is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SmartSample:
+    """How worn a drive says it is; ``source`` says which of its tables told ``used_ratio``.
+
+    ``used_ratio`` is the share of the rated endurance, in steps of 0.01, and passes 1 on a drive
+    that outlives its rating. ``written_bytes`` is what hosts wrote in its life. ``spare_ratio``
+    falls from 1; below ``spare_threshold_ratio`` the drive warns.
+    """
+
+    at: float
+    source: str
+    model: str | None
+    used_ratio: float | None
+    written_bytes: int | None
+    power_on_seconds: float | None
+    spare_ratio: float | None
+    spare_threshold_ratio: float | None

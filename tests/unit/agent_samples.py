@@ -113,7 +113,7 @@ def a_log(**changes: Any) -> LogSample:
     return replace(quiet, **changes)
 
 
-NO_CPU = HostCpu(None, ABSENT)
+NO_CPU = HostCpu(None, ABSENT, ABSENT)
 
 
 def a_database_state(phase_hold_seconds: float = 300.0) -> DatabaseState:

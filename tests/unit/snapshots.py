@@ -22,7 +22,15 @@ from agent.models.prediction import Prediction
 from agent.phase import PhaseInForce
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity
-from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, PlacedFiles, Snapshot
+from agent.reload_plan import ConfigLoad
+from agent.self_limits import Degradation, Level
+from agent.snapshot import (
+    DatabaseSnapshot,
+    DeviceSnapshot,
+    PlacedFiles,
+    ProbingSnapshot,
+    Snapshot,
+)
 from probes.rocksdb.samples import (
     BackgroundError,
     ColumnFamilyShape,
@@ -274,6 +282,17 @@ def device() -> DeviceSnapshot:
         limit_bytes_per_second=3000 * MIB,
         fio=known(2700 * MIB, "fio", 60.0),
         scratch_directory="/var/tmp/smaxd-scratch-0",  # noqa: S108 - a name, nothing is written
+        model="Samsung SSD 990 PRO eui.0025385c2140432f",
+        probing=ProbingSnapshot(
+            "stalled_recently",
+            "writes were stopped or delayed 12 s ago",
+            ("stalled_recently",),
+            {"measured": 3, "aborted": 1},
+        ),
+        wear_budget_bytes=known(1_000_204_886.0, "wear account"),
+        wear_budget_remaining_bytes=known(865_987_158.0, "wear account"),
+        endurance_used_ratio=known(0.07, "nvme smart-log", 600.0),
+        wear_out_seconds=known(3.2e8, "nvme smart-log", 600.0),
     )
 
 
@@ -347,17 +366,27 @@ def snapshot() -> Snapshot:
         pressure_some_ratio=known(0.25, "pressure"),
         host_cpu_busy_ratio=known(0.75, "cpu"),
         host_cpu_cores=8,
-        written_bytes={("nvme0n1", "fio"): 134_217_728},
+        written_bytes={("nvme0n1", "fio"): 134_217_728, ("nvme0n1", "state"): 81_920},
+        state_directory="/var/lib/smaxd",
         hidden_databases=1,
     )
 
 
+def published() -> Published:
+    """The snapshot as the loop hands it over."""
+    handed = Published(lambda: {"fio": 0.34, "secondary": 1.28, "simulator": 3.6})
+    handed.degradation = Degradation(
+        Level.RARE_CHILDREN, AT - 400.0, "cpu", "the agent used 0.45% of one core", 0.0045, False
+    )
+    handed.config_load = ConfigLoad(successful=True, success_wall_seconds=WALL - 3600.0)
+    handed.put(snapshot(), 0.0125)
+    return handed
+
+
 def page(now: float = AT + 2.0) -> str:
     """The metrics page of the snapshot; the process metrics, which change, are not part of it."""
-    published = Published()
-    published.put(snapshot(), 0.0125)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(published, FixedClock(now)))
+    registry.register(SnapshotCollector(published(), FixedClock(now)))
     return generate_latest(registry).decode()
 
 

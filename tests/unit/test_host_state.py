@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from agent.alerts.rules import AlertSettings
+from agent.config import FioSettings
 from agent.findings import DatabaseFindings, DeviceFindings, Findings
-from agent.host_state import HostState
+from agent.host_state import HostSettings, HostState
 from agent.learning.learning import Learning
 from agent.learning.memory import LearnedState
+from agent.probing.settings import probing_settings
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, Snapshot
 from probes.samples import CgroupLimitsSample, PressureSample
@@ -33,16 +35,20 @@ from tests.unit.agent_samples import (
 
 
 def host(**changes: Any) -> HostState:
-    settings: dict[str, Any] = {
-        "version": "0.1.0",
+    learning = changes.pop("learning", None) or Learning(LearnedState())
+    return HostState(version="0.1.0", settings=settings(**changes), learning=learning)
+
+
+def settings(**changes: Any) -> HostSettings:
+    defaults: dict[str, Any] = {
         "config_hash": "abc",
         "tick_seconds": 10.0,
         "phase_hold_seconds": 300.0,
         "capacity_max_age_seconds": DAY,
         "alerts": AlertSettings(),
-        "learning": Learning(LearnedState()),
+        "probing": probing_settings(FioSettings()),
     }
-    return HostState(**(settings | changes))
+    return HostSettings(**(defaults | changes))
 
 
 def device_named(name: str, devnum: str, rate_mib: float = 100.0) -> DeviceFindings:

@@ -4,21 +4,36 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
-from agent.config import Config, DatabaseSettings, SecondarySettings
+from agent.config import (
+    Config,
+    DatabaseSettings,
+    DiscoverySettings,
+    FioSettings,
+    SecondarySettings,
+)
 from agent.findings import Findings
 from agent.host_watch import HostWatch
+from agent.probing.scheduler import ProbeRun
 from agent.readings import Known, Missing
+from agent.state_directory import StateDirectory
 from agent.watch_tools import WatchTools
+from agent.wear.ledger import WearLedger
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
-from probes.command import CompletedCommand
+from probes.command import CompletedCommand, Guard
 from probes.errors import ProbeError
+from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
 from tests.unit.snapshots import FixedClock
 
 DATA = Path(__file__).parents[1] / "data"
+_LIMITS = DEFAULT_LIMITS[FioMode.FAST]
+A_RUN = ProbeRun(FioMode.FAST, _LIMITS, run_cost_bytes(_LIMITS))
+
 A_WHILE_SECONDS = 61.0
 """The device behind a database is looked at once a minute."""
 
@@ -36,8 +51,9 @@ class RecordedFio:
         timeout_seconds: float,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> CompletedCommand:
-        del timeout_seconds, cwd, env
+        del timeout_seconds, cwd, env, guard
         self.runs.append(argv)
         return CompletedCommand(0, (DATA / "fio" / "fast.stdout").read_bytes(), b"")
 
@@ -51,21 +67,24 @@ class Host:
     clock: FixedClock
     database: Path
 
-    def tick(self, after_seconds: float = 10.0) -> Findings:
-        """One tick, with everything in the background at its end."""
+    def tick(self, after_seconds: float = 10.0, probe: Sequence[str] = ()) -> Findings:
+        """One tick, with everything in the background at its end; fio runs on ``probe``."""
         self.clock.now += after_seconds
         self.watch.collect()
+        self.watch.start_probes(dict.fromkeys(probe, A_RUN))
         self.watch.close(10.0)
         self.clock.now += 0.01
         return self.watch.collect()
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     try:
         BlockDeviceProbe(str(tmp_path), SystemClock()).read()
     except ProbeError as error:
         pytest.skip(f"the temporary directory lies on no block device here: {error.detail}")
+    # This clock stands still: a guard that learns for a second would learn for ever.
+    monkeypatch.setattr("probes.fio_guard.SETTLE_SECONDS", 0.0)
     database = tmp_path / "db"
     shutil.copytree(DATA / "rocksdb" / "v9.8.4", database)
     (tmp_path / "state" / "smaxd").mkdir(parents=True)
@@ -75,25 +94,61 @@ def host(tmp_path: Path) -> Host:
     )
     clock, fio = FixedClock(), RecordedFio()
     environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
-    tools = WatchTools(config, clock, fio, str(tmp_path), environ)
+    ledger = WearLedger(StateDirectory(str(tmp_path / "state")), structlog.get_logger())
+    ledger.load()
+    tools = WatchTools(config, clock, fio, str(tmp_path), environ, ledger=ledger)
     return Host(HostWatch(tools), fio, clock, database)
 
 
-def test_a_device_is_measured_once_and_its_bytes_are_counted(host: Host) -> None:
-    """Not again until its interval has passed, however often ticks come."""
-    findings = host.tick()
-    name = findings.devices[0].name
+def test_fio_runs_when_it_is_told_to_and_its_bytes_are_counted(host: Host) -> None:
+    """And never by itself, however often ticks come."""
+    quiet = host.tick()
+    name = quiet.devices[0].name
+    assert not host.fio.runs
+    findings = host.tick(probe=[name])
     again = host.tick()
 
     assert len(host.fio.runs) == 1
     assert isinstance(again.devices[0].fio, Known)
+    assert again.devices[0].fio_ended == findings.devices[0].fio_ended
+    assert again.devices[0].fio_ended is not None
+    assert again.devices[0].fio_ended.outcome == "measured"
     assert again.written_bytes == findings.written_bytes
     assert again.written_bytes[name, "fio"] > 0
 
 
+def test_what_fio_writes_is_taken_off_the_budget(host: Host) -> None:
+    """By what it wrote, not by what it might have written."""
+    before = host.tick().devices[0]
+    findings = host.tick(probe=[before.name])
+    after = findings.devices[0]
+
+    assert isinstance(before.budget, Known)
+    assert isinstance(after.budget, Known)
+    written = findings.written_bytes[after.name, "fio"]
+    assert before.budget.value.remaining_bytes - after.budget.value.remaining_bytes == written
+    assert 0 < written <= A_RUN.cost_bytes
+
+
+def test_a_run_beyond_the_budget_does_not_start(host: Host) -> None:
+    """It is refused before the first byte, with the account's reason."""
+    device = host.tick().devices[0]
+    assert isinstance(device.budget, Known)
+    costly = dataclasses.replace(A_RUN, cost_bytes=device.budget.value.remaining_bytes + 1)
+    host.watch.start_probes({device.name: costly})
+    after = host.tick().devices[0]
+
+    assert not host.fio.runs
+    assert isinstance(after.fio, Missing)
+    assert after.fio.reason in {"wear_budget_used", "over_daily_limit"}
+    assert after.fio_ended is not None
+    assert after.fio_ended.outcome == "refused"
+
+
 def test_a_database_that_is_away_for_a_while_costs_no_second_measurement(host: Host) -> None:
     """Its device is not reported meanwhile, what was written stays counted, and fio rests."""
-    present = host.tick()
+    name = host.tick().devices[0].name
+    present = host.tick(probe=[name])
     host.database.rename(host.database.with_name("away"))
     away = host.tick(A_WHILE_SECONDS)
     host.database.with_name("away").rename(host.database)
@@ -149,3 +204,92 @@ def test_options_that_cannot_be_read_for_a_moment_change_nothing(host: Host) -> 
     ]
     assert isinstance(without.options, Missing)
     assert without.incarnation == before.incarnation
+
+
+def reconfigured(host: Host, *databases: DatabaseSettings, **changes: Any) -> Findings:
+    """The second tick after a reload: every probe has answered."""
+    host.watch.configure(
+        Config(databases=databases, secondary=SecondarySettings(enabled=False), **changes)
+    )
+    return host.tick()
+
+
+def test_a_reload_keeps_what_stays_and_adds_what_is_new(host: Host) -> None:
+    """The one that stays is the same incarnation; all keep the new time."""
+    before = host.tick()
+    settings = DatabaseSettings(path=str(host.database), record_size_bytes=512.0)
+    other = shutil.copytree(host.database, host.database.with_name("other"))
+    cadence_before = {slot.cadence_seconds for slot in host.watch._slots() if slot.each_tick}
+    after = reconfigured(host, settings, DatabaseSettings(path=str(other)), tick_seconds=2.0)
+
+    assert [database.path for database in after.databases] == [str(host.database), str(other)]
+    assert after.databases[0].incarnation == before.databases[0].incarnation == 1
+    assert after.databases[0].pinned_record_size_bytes == 512.0
+    assert cadence_before == {10.0}
+    assert {slot.cadence_seconds for slot in host.watch._slots() if slot.each_tick} == {2.0}
+
+
+def test_the_probes_of_a_database_that_stays_are_the_same_ones(host: Host) -> None:
+    """A new one would have no baseline: its first rate would be missing."""
+    host.tick()
+    before = [slot for slot in host.watch._slots() if slot.target != "host"]
+    reconfigured(host, DatabaseSettings(path=str(host.database)), probe_timeout_seconds=3.0)
+
+    assert [slot for slot in host.watch._slots() if slot.target != "host"] == before
+
+
+def test_a_database_under_another_name_is_watched_anew(host: Host) -> None:
+    """Its probes bear its name."""
+    host.tick()
+    after = reconfigured(host, DatabaseSettings(path=str(host.database), name="orders"))
+
+    assert [database.name for database in after.databases] == ["orders"]
+    assert "orders" in {probe.target for probe in after.probes}
+    assert str(host.database) not in {probe.target for probe in after.probes}
+
+
+def test_a_reload_takes_away_what_is_named_no_more(host: Host) -> None:
+    """With its device; what was written there stays counted."""
+    before = host.tick()
+    other = shutil.copytree(host.database, host.database.with_name("other"))
+    (other / "CURRENT").unlink()
+    after = reconfigured(host, DatabaseSettings(path="/nowhere/at/all"))
+
+    assert [database.path for database in after.databases] == ["/nowhere/at/all"]
+    assert after.devices == ()
+    assert after.written_bytes == before.written_bytes
+
+
+def test_a_directory_of_tables_comes_and_goes_with_a_reload(host: Host) -> None:
+    """Without a new incarnation."""
+    host.tick()
+    path, tables = str(host.database), str(host.database.parent)
+    with_tables = reconfigured(host, DatabaseSettings(path=path, db_paths=(tables,)))
+    without = reconfigured(host, DatabaseSettings(path=path))
+
+    assert tables in {place.path for place in with_tables.databases[0].paths}
+    assert tables not in {place.path for place in without.databases[0].paths}
+    assert without.databases[0].incarnation == 1
+
+
+def test_fio_can_be_switched_off_and_on(host: Host) -> None:
+    """Off, there is no measurement, and the reason is that one."""
+    host.tick()
+    settings = DatabaseSettings(path=str(host.database))
+    off = reconfigured(host, settings, fio=FioSettings(enabled=False))
+    on = reconfigured(host, settings)
+
+    assert isinstance(off.devices[0].fio, Missing)
+    assert off.devices[0].fio.reason == "disabled"
+    assert "fio" not in {probe.probe for probe in off.probes}
+    assert "fio" in {probe.probe for probe in on.probes}
+
+
+def test_without_a_named_database_the_search_goes_on_with_those_that_run(host: Host) -> None:
+    """The captured one has no owner: the search would not find it, and it goes."""
+    host.tick()
+    host.watch.configure(Config(discovery=DiscoverySettings(interval_seconds=600.0)))
+    slots = {slot.probe for slot in host.watch._slots()}
+
+    assert "discovery" in slots
+    assert "wal" not in slots

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,8 @@ from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import ChangeLog, Logger, Loop, Published
 from agent.probe_state import ProbeState
+from agent.reload import ConfigReload
+from agent.reload_plan import ConfigLoad
 from agent.simulator import InlineSimulator
 from agent.snapshot import Snapshot
 from probes.clock import SystemClock
@@ -171,6 +174,9 @@ class ScriptedWatch:
             raise step
         return step
 
+    def start_probes(self, runs: Any) -> None:
+        assert runs == {}
+
 
 class Passing:
     """Stands for the state: what was collected is the snapshot."""
@@ -180,6 +186,9 @@ class Passing:
 
     def simulations_due(self, now: float) -> tuple[()]:
         return ()
+
+    def probes_due(self) -> dict[str, Any]:
+        return {}
 
 
 def loop_of(lines: LogCapture, published: Published, *steps: object) -> Loop:
@@ -279,3 +288,48 @@ def test_stop_ends_the_wait_for_the_next_tick(lines: LogCapture) -> None:
     thread.join(10)
 
     assert not thread.is_alive()
+
+
+class CountedReload:
+    """Stands for the reading of the configuration."""
+
+    def __init__(self) -> None:
+        self.last = ConfigLoad(True, 1.0)
+        self.count = 0
+        self.apply: Callable[[], None] = lambda: None
+
+    def reload(self) -> None:
+        self.count += 1
+        self.apply()
+        self.last = ConfigLoad(False, 1.0)
+
+
+def test_a_reload_is_done_between_ticks_and_published(lines: LogCapture) -> None:
+    """Asked for during a tick it comes after it; the new cadence is in force from then on."""
+    reload, published = CountedReload(), Published()
+    loop = Loop(
+        cast(HostWatch, ScriptedWatch(quiet(), quiet())),
+        cast(HostState, Passing()),
+        published,
+        SystemClock(),
+        logger(lines),
+        3600.0,
+        InlineSimulator(),
+        reload=cast(ConfigReload, reload),
+    )
+    reload.apply = lambda: loop.pace(0.01)
+    at_start = published.config_load
+    counts: list[int] = []
+
+    def after(_: Snapshot) -> None:
+        counts.append(reload.count)
+        loop.reload()
+        loop.reload()
+        if len(counts) == 2:
+            loop.stop()
+
+    loop.run(after)  # ends only if the second tick is no hour away any more
+
+    assert at_start == ConfigLoad(True, 1.0)
+    assert counts == [0, 1]
+    assert published.config_load == ConfigLoad(False, 1.0)

@@ -258,3 +258,11 @@ def test_no_rate_is_ever_negative_or_from_the_future(
             assert found.value >= 0
             assert found.at <= now
             assert found.source == ("wal" if wal is not None else "manifest")
+
+
+def test_a_manifest_that_is_gone_takes_its_rate_with_it() -> None:
+    """The flushes seen before say nothing of a database that cannot be read any more."""
+    rate = PutRate()
+    for at, sequence in ((0.0, 1000), (10.0, 2000), (20.0, 3000)):
+        by_manifest(rate, at, sequence)
+    assert rate.update(ABSENT, ABSENT, ABSENT, 21.0, WALL) is ABSENT

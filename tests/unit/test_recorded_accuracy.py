@@ -13,6 +13,7 @@ from agent.recording.recording import open_recording
 from agent.recording.replay import replay
 from agent.simulator import InlineSimulator
 from agent.snapshot import DatabaseSnapshot
+from agent.workload import MEMTABLE_OVERHEAD_BYTES
 
 RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
 NAMES = sorted(path.parent.name for path in RECORDINGS.glob("*/truth.json"))
@@ -76,7 +77,7 @@ def test_the_keys_are_counted_from_outside(name: str) -> None:
     assert isinstance(run.before.levels, Known)
     costs = run.before.inputs.value.costs
     assert costs.key_space_bytes is not None
-    table_bytes = costs.record_bytes + 11.0
+    table_bytes = costs.record_bytes + MEMTABLE_OVERHEAD_BYTES
     assert costs.key_space_bytes * 1.0 / (table_bytes * costs.flush_output_ratio) == pytest.approx(
         run.keys, rel=0.12
     )

@@ -59,7 +59,9 @@ def test_a_healthy_database_at_a_glance() -> None:
         "  CPU       1.5 of 8 cores, quota 2, host 75 % busy, I/O pressure 25 %\n"
         "  nvme0n1   2,800 MiB/s +- 4 % write capacity  fio, 1 min ago\n"
         "            now writing 480 MiB/s, 0.4 ms a write\n"
-        "            372.5 GiB free, probes wrote 128.0 MiB\n"
+        "            372.5 GiB free, probes wrote 128.0 MiB, 825.9 MiB left today\n"
+        "            7 % of the rated endurance used, worn out in 3704 d at its mean rate\n"
+        "            fio: writes were stopped or delayed 12 s ago\n"
     )
 
 

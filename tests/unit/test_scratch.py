@@ -19,6 +19,7 @@ from probes.scratch import (
     process_tag,
     remove_leftovers,
     remove_scratch_directory,
+    remove_scratch_leftovers,
     tag_is_alive,
 )
 
@@ -219,6 +220,24 @@ def test_only_scratch_files_of_dead_runs_are_removed(tmp_path: Path) -> None:
         assert set(os.listdir(tmp_path)) == {alive, own, *strangers}
         other.communicate(b"\n")
     assert remove_leftovers(str(tmp_path)) == 1
+
+
+def test_a_start_clears_up_after_a_killed_run_wherever_that_was(tmp_path: Path) -> None:
+    """The next probe may be hours away; what is not ours, and what links elsewhere, stays."""
+    state, mount, other = tmp_path / "state", tmp_path / "mount", tmp_path / "other"
+    plain, hidden = state / OWN_NAME, mount / f".{OWN_NAME}"
+    for directory in (plain, hidden, other):
+        directory.mkdir(parents=True)
+        (directory / "smaxd-scratch-1-0-0badcafe").touch()
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / OWN_NAME).symlink_to(other)
+    parents = [str(path) for path in (state, mount, trap, tmp_path / "missing")]
+
+    assert remove_scratch_leftovers(parents) == 2
+    assert not plain.exists()
+    assert not hidden.exists()
+    assert os.listdir(other) == ["smaxd-scratch-1-0-0badcafe"]
 
 
 def test_leftovers_of_a_missing_directory_are_none(tmp_path: Path) -> None:

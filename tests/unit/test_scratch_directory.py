@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from agent.calibrate.scratch_directory import (
-    SCRATCH_DATABASE_PREFIX,
     UnusableDirectory,
     check_directory,
-    enclosing_database,
     hold,
     make_scratch_directory,
     remove_leftovers,
     remove_scratch_directory,
 )
+from probes.scratch import SCRATCH_DATABASE_PREFIX, enclosing_database
 
 DEAD = f"{SCRATCH_DATABASE_PREFIX}999999999-1-abcd"
 

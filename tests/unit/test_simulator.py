@@ -11,7 +11,7 @@ from agent.models.lsm import Simulated
 from agent.models.lsm_simulator import simulate
 from agent.readings import Missing
 from agent.simulator import ChildProcessSimulator, InlineSimulator
-from probes.command import CompletedCommand, ProcessGroupRunner
+from probes.command import CompletedCommand, Guard, ProcessGroupRunner
 from probes.errors import ProbeFailed
 from tests.unit.model_inputs_samples import model_inputs
 
@@ -35,6 +35,7 @@ class FakeRunner:
         timeout_seconds: float,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
+        guard: Guard | None = None,
     ) -> CompletedCommand:
         with self._lock:
             self.runs.append(tuple(argv))

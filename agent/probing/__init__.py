@@ -1,0 +1,1 @@
+"""When the agent may measure by writing, and the operator's pause."""

@@ -1,0 +1,277 @@
+"""Whether to run fio on a device now, in which mode, and in one sentence why or why not. Pure.
+
+    scheduler = ProbeScheduler(interval_seconds, FioMode.FAST, DEFAULT_LIMITS)
+    decision = scheduler.decide(view)          # every tick
+    if decision.run is not None: ...           # reserve its cost_bytes, start fio with its limits
+        scheduler.started(decision.run)
+    scheduler.finished(now, Outcome.MEASURED)  # or whatever became of it
+
+A run is wanted when it would tell something: nothing is known, natural traffic contradicts what is
+known, or what is known is older than the interval. It is allowed while every gate is open. Gates
+are conditions of this moment, each with a reason of its own; none is closed without being told.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from agent.bandwidth import SATURATED_TRAFFIC, Capacity
+from agent.probing.recent_level import RecentLevel
+from agent.readings import Known, Missing
+from probes.fio import FioLimits, FioMode, must_stay_free_bytes, run_cost_bytes, scratch_file_bytes
+
+STALL_QUIET_SECONDS: Final = 60.0
+"""So long after the last write stop or delay no probe starts: debt is still being worked off."""
+
+PRESSURE_WINDOW_SECONDS: Final = 3600.0
+PRESSURE_STEP_SECONDS: Final = 30.0
+PRESSURE_LEAST_VALUES: Final = 6
+"""The usual PSI io is the median over an hour; before three minutes nothing is usual."""
+
+PRESSURE_FACTOR: Final = 1.5
+PRESSURE_MARGIN: Final = 0.15
+"""The gate closes above both of these over the usual. Not at an absolute limit, which would be
+closed for ever on a busy host: what stays high for half an hour is the usual."""
+
+PRESSURE_UNKNOWN_LIMIT: Final = 0.5
+"""For the first three minutes, while nothing is usual yet."""
+
+RETRY_SECONDS: Final = 300.0
+"""After a run that did not measure; doubled by each further one, up to the interval."""
+
+SETTLE_SECONDS: Final = 600.0
+"""Between the first measurement and the longer one: the first one's writes must have drained."""
+
+CONTRADICTED_SHARE: Final = 1.0 / 6.0
+"""Of the interval, the least time between two runs for a contradiction, which a run need not end:
+natural traffic may for ever be faster than fio, or slower."""
+
+CHEAPER: Final = (FioMode.ACCURATE, FioMode.BALANCED, FioMode.FAST)
+
+
+class Outcome(StrEnum):
+    """What became of a run."""
+
+    MEASURED = "measured"
+    ABORTED = "aborted"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeView:
+    """What is known of one device at one moment; None where it is unknown.
+
+    ``now`` and ``stalled_at`` are monotonic seconds. ``stalled_at`` is the last moment at which a
+    database on the device was seen stopped or delayed, ``pressure_ratio`` the host's PSI io "some"
+    of the last 10 s, ``opening`` whether a database on it is being opened or recovered. The last
+    two are of ``CapacityEstimate``: its measurement before caps, and what contradicts it.
+    """
+
+    now: float
+    enabled: bool
+    running: bool
+    pause_remaining_seconds: float | None
+    stalled_at: float | None
+    opening: bool
+    pressure_ratio: float | None
+    free_bytes: int | None
+    size_bytes: int | None
+    budget_remaining_bytes: int
+    budget_refused: Missing | None = None  # nothing may be written at all, and why
+    measured: Known[Capacity] | None
+    contradiction: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRun:
+    """A run that is wanted and allowed."""
+
+    mode: FioMode
+    limits: FioLimits
+    cost_bytes: int  # what it may write: to be reserved before it starts
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDecision:
+    """``run`` is None when none is to start; ``reason`` is a label, ``detail`` a sentence.
+
+    ``closed`` are the reasons of all gates closed now, also while no run is wanted.
+    """
+
+    run: ProbeRun | None
+    reason: str
+    detail: str
+    closed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    reason: str
+    detail: str
+
+
+class ProbeScheduler:
+    """One device's scheduler.
+
+    ``interval_seconds`` is the age at which a measurement that natural traffic did not renew is
+    old. ``limits`` has the configured ``mode`` and those it may use instead: cheaper ones when the
+    budget or the space is short, BALANCED once after the first measurement.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float,
+        mode: FioMode,
+        limits: Mapping[FioMode, FioLimits],
+        *,
+        long_run_done: bool = False,
+    ) -> None:
+        self._interval_seconds = interval_seconds
+        self._mode = mode
+        self._limits = dict(limits)
+        self._pressure = RecentLevel(
+            PRESSURE_WINDOW_SECONDS, PRESSURE_STEP_SECONDS, PRESSURE_LEAST_VALUES
+        )
+        self._running_mode: FioMode | None = None
+        self._last_end: float | None = None
+        self._last_outcome: Outcome | None = None
+        self._unmeasured_runs = 0
+        self.long_run_done = long_run_done or mode is not FioMode.FAST
+        """Whether the longer run after the first measurement was made; to be kept over restarts."""
+
+    def started(self, run: ProbeRun) -> None:
+        """A run began."""
+        self._running_mode = run.mode
+
+    def finished(self, now: float, outcome: Outcome) -> None:
+        """The run ended, or was refused by the probe itself before it wrote."""
+        if outcome is Outcome.MEASURED:
+            self._unmeasured_runs = 0
+            if self._running_mode not in {None, FioMode.FAST}:
+                self.long_run_done = True
+        else:
+            self._unmeasured_runs += 1
+        self._running_mode = None
+        self._last_end, self._last_outcome = now, outcome
+
+    def decide(self, view: ProbeView) -> ProbeDecision:
+        """What to do now; to be asked every tick, for it follows the pressure, too."""
+        closed = list(self._closed_gates(view))
+        if view.pressure_ratio is not None and not view.running:
+            self._pressure.add(view.now, view.pressure_ratio)
+        mode, why = self._wanted(view)
+        run, refusal = self._affordable(self._mode if mode is None else mode, view)
+        if refusal is not None:
+            closed.append(refusal)
+        reasons = tuple(gate.reason for gate in closed)
+        if not view.enabled:
+            answer = _Answer("disabled", "fio is switched off in the configuration")
+        elif view.running:
+            answer = _Answer("running", "a run is under way")
+        elif closed and (mode is not None or closed[0].reason == "paused"):
+            answer = closed[0]
+        else:
+            answer = why
+            if mode is not None and run is not None:
+                return ProbeDecision(run, why.reason, why.detail, reasons)
+        return ProbeDecision(None, answer.reason, answer.detail, reasons)
+
+    def backing_off_seconds(self, now: float) -> float:
+        """How long no run starts because the last ones measured nothing; 0: not at all."""
+        if self._last_end is None or not self._unmeasured_runs:
+            return 0.0
+        doublings = min(self._unmeasured_runs - 1, 20)
+        pause = min(self._interval_seconds, RETRY_SECONDS * 2.0**doublings)
+        return max(0.0, self._last_end + pause - now)
+
+    def _closed_gates(self, view: ProbeView) -> Iterator[_Answer]:
+        if view.pause_remaining_seconds is not None:
+            yield _Answer(
+                "paused",
+                f"paused by the operator for another {view.pause_remaining_seconds / 60:.0f} min",
+            )
+        if view.opening:
+            yield _Answer("database_opening", "a database is being opened or recovered")
+        if view.stalled_at is not None and view.now - view.stalled_at <= STALL_QUIET_SECONDS:
+            ago = max(0.0, view.now - view.stalled_at)
+            yield _Answer("stalled_recently", f"writes were stopped or delayed {ago:.0f} s ago")
+        if view.pressure_ratio is not None:
+            usual = self._pressure.level()
+            limit = (
+                PRESSURE_UNKNOWN_LIMIT
+                if usual is None
+                else max(PRESSURE_FACTOR * usual, usual + PRESSURE_MARGIN)
+            )
+            if view.pressure_ratio > limit:
+                against = "not known yet" if usual is None else f"{usual:.0%}"
+                yield _Answer(
+                    "pressure_high",
+                    f"tasks wait for I/O {view.pressure_ratio:.0%} of the time; usual: {against}",
+                )
+        waits = self.backing_off_seconds(view.now)
+        if waits > 0 and not view.running:
+            yield _Answer(
+                "backing_off",
+                f"the last run was {self._last_outcome}; the next one not for {waits:.0f} s",
+            )
+
+    def _wanted(self, view: ProbeView) -> tuple[FioMode | None, _Answer]:
+        """The mode of a run that would tell something, and why; None: none would."""
+        measured = view.measured
+        if measured is None:
+            return self._mode, _Answer("first_measurement", "nothing was measured yet")
+        if measured.value.lower_bound:
+            return self._mode, _Answer("lower_bound_only", "only a lower bound is known")
+        age = measured.age_seconds(view.now)
+        when = f"{measured.source} measured it {age / 3600:.1f} h ago"
+        if age > self._interval_seconds:
+            return self._mode, _Answer("estimate_old", when)
+        if view.contradiction is not None:
+            wait = self._interval_seconds * CONTRADICTED_SHARE
+            if self._last_end is None or view.now - self._last_end >= wait:
+                return self._mode, _Answer("contradicted", view.contradiction)
+        if measured.source == SATURATED_TRAFFIC:
+            return None, _Answer("passive_estimate_fresh", when)
+        longer = self._limits.get(FioMode.BALANCED)
+        if self.long_run_done or longer is None or age < SETTLE_SECONDS:
+            return None, _Answer("measured_recently", when)
+        waits = _refusal(longer, view)
+        if waits is not None:
+            return None, _Answer("measured_recently", f"{when}; for a longer run {waits.detail}")
+        return FioMode.BALANCED, _Answer(
+            "first_long_run", "once after the first run, which may have measured a cache"
+        )
+
+    def _affordable(self, mode: FioMode, view: ProbeView) -> tuple[ProbeRun | None, _Answer | None]:
+        """The best of ``mode`` and the cheaper ones that fits, else why the cheapest does not."""
+        refusal = None
+        for cheaper in CHEAPER[CHEAPER.index(mode) :]:
+            limits = self._limits.get(cheaper)
+            if limits is None:
+                continue
+            refusal = _refusal(limits, view)
+            if refusal is None:
+                return ProbeRun(cheaper, limits, run_cost_bytes(limits)), None
+        return None, refusal
+
+
+def _refusal(limits: FioLimits, view: ProbeView) -> _Answer | None:
+    if view.free_bytes is not None and view.size_bytes is not None:
+        file_bytes = scratch_file_bytes(limits)
+        left = view.free_bytes - file_bytes
+        if left < must_stay_free_bytes(file_bytes, view.size_bytes):
+            return _Answer(
+                "low_space", f"{view.free_bytes / 1048576:.0f} MiB are free, too few for a run"
+            )
+    if view.budget_refused is not None:
+        return _Answer(view.budget_refused.reason, view.budget_refused.detail)
+    cost = run_cost_bytes(limits)
+    if cost > view.budget_remaining_bytes:
+        return _Answer(
+            "budget_spent",
+            f"a run writes up to {cost / 1048576:.0f} MiB, and "
+            f"{max(0, view.budget_remaining_bytes) / 1048576:.0f} MiB may be written now",
+        )
+    return None

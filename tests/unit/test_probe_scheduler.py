@@ -1,0 +1,282 @@
+"""When fio may run: gates, need, budget, backing off."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.bandwidth import Capacity
+from agent.probing.scheduler import Outcome, ProbeDecision, ProbeRun, ProbeScheduler, ProbeView
+from agent.readings import Known
+from probes.fio import DEFAULT_LIMITS, FioMode
+
+HOUR = 3600.0
+INTERVAL = 6 * HOUR
+GIB = 1 << 30
+
+OPEN = ProbeView(
+    now=0.0,
+    enabled=True,
+    running=False,
+    pause_remaining_seconds=None,
+    stalled_at=None,
+    opening=False,
+    pressure_ratio=0.1,
+    free_bytes=100 * GIB,
+    size_bytes=200 * GIB,
+    budget_remaining_bytes=4 * GIB,
+    measured=None,
+    contradiction=None,
+)
+CLOSED: dict[str, dict[str, Any]] = {
+    "paused": {"pause_remaining_seconds": 600.0},
+    "database_opening": {"opening": True},
+    "stalled_recently": {"stalled_at": -60.0},
+    "pressure_high": {"pressure_ratio": 0.9},
+    "low_space": {"free_bytes": 8 * GIB},
+    "budget_spent": {"budget_remaining_bytes": 1000},
+}
+
+
+def scheduler(mode: FioMode = FioMode.FAST, **options: Any) -> ProbeScheduler:
+    return ProbeScheduler(INTERVAL, mode, DEFAULT_LIMITS, **options)
+
+
+def view(**changes: Any) -> ProbeView:
+    return dataclasses.replace(OPEN, **changes)
+
+
+def by(source: str, at: float = 0.0, *, lower_bound: bool = False) -> Known[Capacity]:
+    return Known(Capacity(1e8, None, lower_bound), source, at)
+
+
+def run_of(decision: ProbeDecision) -> ProbeRun:
+    assert decision.run is not None, decision
+    return decision.run
+
+
+def measure(one: ProbeScheduler, at: float, outcome: Outcome = Outcome.MEASURED) -> None:
+    one.started(ProbeRun(FioMode.FAST, DEFAULT_LIMITS[FioMode.FAST], 1))
+    one.finished(at, outcome)
+
+
+def test_what_was_never_measured_is_measured_at_once() -> None:
+    """In the configured mode, with what it may cost."""
+    decision = scheduler().decide(OPEN)
+    assert decision.reason == "first_measurement"
+    run = run_of(decision)
+    assert (run.mode, run.limits) == (FioMode.FAST, DEFAULT_LIMITS[FioMode.FAST])
+    assert run.cost_bytes == run.limits.size_bytes
+
+
+@pytest.mark.parametrize("gate", CLOSED)
+def test_a_closed_gate_keeps_fio_from_running_and_is_told(gate: str) -> None:
+    """As the reason, and among the closed ones."""
+    decision = scheduler().decide(view(**CLOSED[gate]))
+    assert decision.run is None
+    assert decision.reason == gate
+    assert decision.closed == (gate,)
+    assert decision.detail
+
+
+def test_closed_gates_are_told_while_no_run_is_wanted() -> None:
+    """An operator sees what would keep one from running; the answer is that none is needed."""
+    decision = scheduler().decide(view(opening=True, measured=by("fio")))
+    assert (decision.reason, decision.closed) == ("measured_recently", ("database_opening",))
+
+
+def test_a_pause_is_always_the_answer() -> None:
+    """Who paused wants to see it."""
+    decision = scheduler().decide(view(pause_remaining_seconds=60.0, measured=by("fio")))
+    assert decision.reason == "paused"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({"enabled": False}, "disabled"), ({"running": True}, "running")]
+)
+def test_nothing_starts_while_disabled_or_running(changes: dict[str, Any], reason: str) -> None:
+    """Each with its own word."""
+    decision = scheduler().decide(view(**changes))
+    assert (decision.run, decision.reason) == (None, reason)
+
+
+def test_a_minute_after_the_last_stall_the_gate_opens() -> None:
+    """Not sooner."""
+    assert scheduler().decide(view(now=160.0, stalled_at=100.0)).run is None
+    assert scheduler().decide(view(now=160.1, stalled_at=100.0)).run is not None
+
+
+def test_pressure_is_held_against_its_own_recent_level() -> None:
+    """A host that always waits for I/O gets its measurement; one that begins to does not."""
+    for usual, now_high, closed in ((0.8, 0.85, False), (0.1, 0.3, True), (0.1, 0.2, False)):
+        one = scheduler()
+        for tick in range(20):
+            one.decide(view(now=30.0 * tick, pressure_ratio=usual))
+        decision = one.decide(view(now=600.0, pressure_ratio=now_high))
+        assert ("pressure_high" in decision.closed) is closed
+
+
+def test_pressure_that_stays_high_becomes_the_usual() -> None:
+    """Within an hour: the gate is never closed for ever."""
+    one = scheduler()
+    for tick in range(120):
+        one.decide(view(now=30.0 * tick, pressure_ratio=0.05))
+    for tick in range(120, 240):
+        decision = one.decide(view(now=30.0 * tick, pressure_ratio=0.95))
+    assert decision.run is not None
+
+
+def test_without_pressure_information_there_is_no_such_gate() -> None:
+    """Many kernels have none."""
+    assert scheduler().decide(view(pressure_ratio=None)).run is not None
+
+
+def test_after_the_first_measurement_one_longer_run_follows() -> None:
+    """Once, when the first one's writes have drained."""
+    one = scheduler()
+    measure(one, 0.0)
+    measured = by("fio")
+    assert one.decide(view(now=599.0, measured=measured)).reason == "measured_recently"
+    decision = one.decide(view(now=600.0, measured=measured))
+    run = run_of(decision)
+    assert (run.mode, decision.reason) == (FioMode.BALANCED, "first_long_run")
+    one.started(run)
+    one.finished(620.0, Outcome.MEASURED)
+    assert one.long_run_done
+    assert one.decide(view(now=2000.0, measured=by("fio", 620.0))).run is None
+
+
+@pytest.mark.parametrize(
+    ("one", "measured"),
+    [
+        (scheduler(long_run_done=True), by("fio")),
+        (scheduler(FioMode.BALANCED), by("fio")),
+        (scheduler(), by("saturated traffic")),
+        (
+            ProbeScheduler(INTERVAL, FioMode.FAST, {FioMode.FAST: DEFAULT_LIMITS[FioMode.FAST]}),
+            by("fio"),
+        ),
+    ],
+)
+def test_the_longer_run_is_not_repeated_nor_made_for_what_is_known(
+    one: ProbeScheduler, measured: Known[Capacity]
+) -> None:
+    """Not after a restart, nor beside natural traffic, nor against the configured limits."""
+    assert one.decide(view(now=HOUR, measured=measured)).run is None
+
+
+def test_a_longer_run_that_the_budget_lacks_is_named_and_blocks_nothing() -> None:
+    """A small drive's budget never holds it."""
+    one = scheduler()
+    little = view(now=HOUR, measured=by("fio"), budget_remaining_bytes=256 << 20)
+    decision = one.decide(little)
+    assert (decision.run, decision.reason) == (None, "measured_recently")
+    assert "longer run" in decision.detail
+    later = dataclasses.replace(little, now=INTERVAL + 1.0)
+    assert run_of(one.decide(later)).mode is FioMode.FAST
+
+
+def test_the_interval_is_an_age_and_natural_traffic_renews_it() -> None:
+    """No clock starts fio while saturated traffic measures."""
+    one = scheduler(long_run_done=True)
+    fresh = one.decide(view(now=10 * INTERVAL, measured=by("saturated traffic", 9.5 * INTERVAL)))
+    assert (fresh.run, fresh.reason) == (None, "passive_estimate_fresh")
+    old = one.decide(view(now=10 * INTERVAL, measured=by("saturated traffic", 8.9 * INTERVAL)))
+    assert old.reason == "estimate_old"
+    assert old.run is not None
+
+
+def test_a_contradiction_brings_a_run_forward_but_not_again_and_again() -> None:
+    """A run need not end it."""
+    one = scheduler(long_run_done=True)
+    contradicted = view(now=100.0, measured=by("fio"), contradiction="traffic reached 1.5 times")
+    assert one.decide(contradicted).reason == "contradicted"
+    measure(one, 100.0)
+    for now, wanted in ((200.0, False), (100.0 + HOUR, True)):
+        decision = one.decide(dataclasses.replace(contradicted, now=now))
+        assert (decision.run is not None) is wanted
+
+
+def test_a_lower_bound_is_no_measurement() -> None:
+    """An aborted run left it."""
+    assert (
+        scheduler().decide(view(measured=by("fio", lower_bound=True))).reason == "lower_bound_only"
+    )
+
+
+def test_what_costs_too_much_is_done_cheaper() -> None:
+    """Of the budget or of the space."""
+    budget = scheduler(FioMode.ACCURATE).decide(view(budget_remaining_bytes=GIB))
+    assert run_of(budget).mode is FioMode.BALANCED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ABORTED, Outcome.FAILED, Outcome.REFUSED])
+def test_runs_that_measure_nothing_come_ever_more_seldom(outcome: Outcome) -> None:
+    """Doubling from five minutes up to the interval; a measurement ends it."""
+    one = scheduler()
+    waits = []
+    for _ in range(10):
+        measure(one, 0.0, outcome)
+        waits.append(one.backing_off_seconds(0.0))
+    assert waits[:4] == [300.0, 600.0, 1200.0, 2400.0]
+    assert waits[-1] == INTERVAL
+    decision = one.decide(view(now=INTERVAL - 1.0))
+    assert (decision.run, decision.reason) == (None, "backing_off")
+    assert outcome.value in decision.detail
+    assert one.decide(view(now=INTERVAL)).run is not None
+    measure(one, INTERVAL)
+    assert one.backing_off_seconds(INTERVAL) == 0.0
+
+
+VIEWS = st.builds(
+    ProbeView,
+    now=st.just(0.0),
+    enabled=st.booleans(),
+    running=st.booleans(),
+    pause_remaining_seconds=st.none() | st.floats(0.1, 1e6),
+    stalled_at=st.none() | st.floats(-200.0, 0.0),
+    opening=st.booleans(),
+    pressure_ratio=st.none() | st.floats(0.0, 1.0),
+    free_bytes=st.none() | st.integers(0, 1 << 40),
+    size_bytes=st.none() | st.integers(0, 1 << 42),
+    budget_remaining_bytes=st.integers(-GIB, 40 * GIB),
+    measured=st.none()
+    | st.builds(
+        by,
+        st.sampled_from(["fio", "saturated traffic"]),
+        st.floats(-1e5, 0.0),
+        lower_bound=st.booleans(),
+    ),
+    contradiction=st.none() | st.just("it is contradicted"),
+)
+
+
+@given(st.lists(st.tuples(VIEWS, st.floats(1.0, 4000.0), st.sampled_from(Outcome)), max_size=30))
+def test_no_run_passes_a_closed_gate_or_the_budget_and_each_answer_has_a_reason(
+    steps: list[tuple[ProbeView, float, Outcome]],
+) -> None:
+    """Whatever is seen, in whatever order, with whatever outcomes."""
+    one = scheduler()
+    now = 0.0
+    for seen, pause, outcome in steps:
+        now += pause
+        stalled = None if seen.stalled_at is None else now + seen.stalled_at
+        here = dataclasses.replace(seen, now=now, stalled_at=stalled)
+        backing_off = one.backing_off_seconds(now) > 0.0
+        decision = one.decide(here)
+        assert decision.reason
+        assert decision.detail
+        if decision.run is None:
+            continue
+        assert decision.closed == ()
+        assert here.enabled
+        assert not here.running
+        assert not here.opening
+        assert not backing_off
+        assert here.pause_remaining_seconds is None
+        assert here.stalled_at is None or now - here.stalled_at > 60.0
+        assert decision.run.cost_bytes <= here.budget_remaining_bytes
+        one.started(decision.run)
+        one.finished(now, outcome)

@@ -1,0 +1,168 @@
+"""One device's account: reserved before, counted after, and a day is a day."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.wear.account_clock import AccountClock, BootTime
+from agent.wear.budget import (
+    BUCKET_SECONDS,
+    DAY_SECONDS,
+    Bucket,
+    Refused,
+    Reservation,
+    WearAccount,
+    daily_limit_bytes,
+)
+from agent.wear.record import DamagedRecord, WearRecord, decode, encode
+
+MIB = 1024 * 1024
+ACCOUNT = WearAccount("disk", 1000)
+
+
+def reserved(
+    account: WearAccount, size_bytes: int, now: float
+) -> tuple[WearAccount, Reservation | None]:
+    account, answer = account.reserve("fio", size_bytes, now)
+    return account, answer if isinstance(answer, Reservation) else None
+
+
+def test_a_thousandth_of_the_drive_a_day_and_at_least_256_mib() -> None:
+    """3.84 TB give 3.84 GB."""
+    assert daily_limit_bytes(3_840_000_000_000) == 3_840_000_000
+    assert daily_limit_bytes(10 * 1024 * MIB) == 256 * MIB
+
+
+def test_what_is_reserved_is_gone_until_it_is_settled() -> None:
+    """The unused part comes back, the used one is counted for its purpose."""
+    account, reservation = reserved(ACCOUNT, 800, 0.0)
+    assert account.remaining_bytes(0.0) == 200
+    assert reservation is not None
+    account = account.settle(reservation, 300, 60.0)
+    assert account.remaining_bytes(60.0) == 700
+    assert account.written("fio") == 300
+
+
+def test_more_than_is_left_is_refused_with_numbers() -> None:
+    """One byte is enough."""
+    account, _ = ACCOUNT.reserve("fio", 600, 0.0)
+    same, refused = account.reserve("fio", 401, 0.0)
+    assert same == account
+    assert isinstance(refused, Refused)
+    assert refused.reason == "wear_budget_used"
+    assert "400 left of 1000" in refused.detail
+
+
+def test_more_than_a_whole_day_is_told_apart() -> None:
+    """Waiting does not help."""
+    _, refused = ACCOUNT.reserve("fio", 1001, 0.0)
+    assert isinstance(refused, Refused)
+    assert refused.reason == "over_daily_limit"
+
+
+def test_more_written_than_reserved_is_counted() -> None:
+    """A program that did not keep its bounds delays the next one."""
+    account, reservation = reserved(ACCOUNT, 100, 0.0)
+    assert reservation is not None
+    account = account.settle(reservation, 1500, 1.0)
+    assert account.written("fio") == 1500
+    assert account.remaining_bytes(1.0) == 0
+
+
+def test_settling_twice_counts_once() -> None:
+    """Whatever the second says."""
+    account, reservation = reserved(ACCOUNT, 100, 0.0)
+    assert reservation is not None
+    account = account.settle(reservation, 50, 1.0)
+    assert account.settle(reservation, 70, 2.0) == account
+
+
+def test_charges_are_never_refused_but_count() -> None:
+    """State files are written whatever the budget says."""
+    account = ACCOUNT.charge("state", 5000, 0.0)
+    assert account.written("state") == 5000
+    assert reserved(account, 1, 0.0)[1] is None
+
+
+def test_bytes_are_forgotten_when_their_whole_hour_is_a_day_old() -> None:
+    """Not a second before."""
+    account = ACCOUNT.charge("state", 1000, 1.0)
+    over = BUCKET_SECONDS + DAY_SECONDS
+    assert account.remaining_bytes(over - 0.001) == 0
+    assert account.remaining_bytes(over) == 1000
+
+
+def test_bytes_count_from_the_settling_not_from_the_reserving() -> None:
+    """A run of ten hours may have written its last byte at its end."""
+    account, reservation = reserved(ACCOUNT, 1000, 0.0)
+    assert reservation is not None
+    account = account.settle(reservation, 1000, 36000.0)
+    assert account.remaining_bytes(BUCKET_SECONDS + DAY_SECONDS) == 0
+
+
+@pytest.mark.parametrize("size_bytes", [0, -1])
+def test_nothing_cannot_be_reserved(size_bytes: int) -> None:
+    """It is a mistake of the caller."""
+    with pytest.raises(ValueError, match="a reservation of"):
+        ACCOUNT.reserve("fio", size_bytes, 0.0)
+    with pytest.raises(ValueError, match="bytes written"):
+        ACCOUNT.charge("fio", size_bytes - 1, 0.0)
+
+
+RECORD = WearRecord(
+    clock=AccountClock(7200.0, BootTime("boot", 100.0)),
+    accounts=(ACCOUNT.charge("state", 10, 10.0).reserve("fio", 500, 20.0)[0],),
+)
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    """Reservations and all."""
+    assert decode(encode(RECORD)) == RECORD
+
+
+def test_no_part_of_a_record_passes_for_a_record() -> None:
+    """Cut at every byte but the last, which is the line's end."""
+    raw = encode(RECORD)
+    for length in range(len(raw) - 1):
+        with pytest.raises(DamagedRecord):
+            decode(raw[:length])
+
+
+@given(st.integers(0, len(encode(RECORD)) - 1), st.integers(1, 255))
+def test_a_flipped_byte_is_found_or_harmless(position: int, difference: int) -> None:
+    """The check sum is over every number."""
+    raw = bytearray(encode(RECORD))
+    raw[position] ^= difference
+    try:
+        found = decode(bytes(raw))
+    except DamagedRecord:
+        found = RECORD
+    assert found == RECORD
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        msgspec.structs.replace(ACCOUNT, buckets=(Bucket(1, 1), Bucket(0, 1)), totals={"fio": 2}),
+        msgspec.structs.replace(ACCOUNT, buckets=(Bucket(3, 1),), totals={"fio": 2}),
+        msgspec.structs.replace(ACCOUNT, buckets=(Bucket(0, 5),), totals={"fio": 2}),
+        msgspec.structs.replace(ACCOUNT, reservations=(Reservation("disk", 1, "fio", 5),)),
+        msgspec.structs.replace(
+            ACCOUNT, reservations=(Reservation("other", 1, "fio", 5),), next_id=2
+        ),
+        msgspec.structs.replace(ACCOUNT, limit_bytes=-1),
+    ],
+)
+def test_an_account_that_cannot_be_true_is_damaged(account: WearAccount) -> None:
+    """However well its check sum is."""
+    with pytest.raises(DamagedRecord):
+        decode(encode(msgspec.structs.replace(RECORD, accounts=(account,))))
+
+
+def test_another_version_or_a_second_account_is_damaged() -> None:
+    """Neither is guessed at."""
+    with pytest.raises(DamagedRecord, match="version 2"):
+        decode(encode(RECORD).replace(b'"version":1', b'"version":2'))
+    with pytest.raises(DamagedRecord, match="two accounts"):
+        decode(encode(msgspec.structs.replace(RECORD, accounts=RECORD.accounts * 2)))

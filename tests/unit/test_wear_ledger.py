@@ -1,0 +1,358 @@
+"""The ledger: on the device before it is spent, whatever happens to the daemon, disk and clock."""
+
+import errno
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.state_directory import StateDirectory
+from agent.wear.account_clock import BootTime
+from agent.wear.budget import DAY_SECONDS, LEAST_DAILY_BYTES, Refused, Reservation
+from agent.wear.ledger import WearLedger, system_boot_time
+from agent.wear.record import decode
+
+LIMIT = LEAST_DAILY_BYTES
+SMALL_DISK = 10**9
+DISK = "model/1000000000"
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[list[dict[str, object]]]:
+    """What was logged."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries  # type: ignore[misc]
+
+
+class Machine:
+    """A clock that tests turn, and daemons that come and go in one directory."""
+
+    def __init__(self, directory: Path | str | None) -> None:
+        self.path = None if directory is None else str(directory)
+        self.boot = 0
+        self.uptime = 1000.0
+        self.passed = 0.0
+        self.directories: list[StateDirectory] = []
+
+    def daemon(self) -> WearLedger:
+        """One that has loaded what it finds."""
+        directory = StateDirectory(self.path)
+        self.directories.append(directory)
+        ledger = WearLedger(directory, structlog.get_logger(), self.now)
+        ledger.load()
+        ledger.open_account(DISK, SMALL_DISK)
+        return ledger
+
+    def now(self) -> BootTime:
+        return BootTime(f"boot-{self.boot}", self.uptime)
+
+    def wait(self, seconds: float) -> None:
+        self.uptime += seconds
+        self.passed += seconds
+
+    def reboot(self, off_seconds: float = 0.0) -> None:
+        self.boot += 1
+        self.uptime = 5.0
+        self.passed += off_seconds + 5.0
+
+    def kill(self) -> None:
+        """The kernel gives back the lock of a daemon that died; nothing else is left of it."""
+        for directory in self.directories:
+            directory.close()
+
+
+def granted(answer: Reservation | Refused) -> Reservation:
+    assert isinstance(answer, Reservation), answer
+    return answer
+
+
+def reason(answer: Reservation | Refused) -> str:
+    assert isinstance(answer, Refused), answer
+    return answer.reason
+
+
+def remaining(ledger: WearLedger) -> int:
+    return next(account.remaining_bytes for account in ledger.view().accounts)
+
+
+def written(ledger: WearLedger) -> dict[str, int]:
+    return dict(next(account.written_bytes for account in ledger.view().accounts))
+
+
+def test_a_reservation_is_on_the_device_before_it_is_granted(tmp_path: Path) -> None:
+    """In a private file."""
+    ledger = Machine(tmp_path).daemon()
+    reservation = granted(ledger.reserve(DISK, "fio", 1000))
+    (account,) = decode((tmp_path / "wear.json").read_bytes()).accounts
+    assert account.reservations == (reservation,)
+    assert stat.S_IMODE((tmp_path / "wear.json").stat().st_mode) == 0o600
+
+
+def test_what_was_settled_outlives_the_daemon(tmp_path: Path) -> None:
+    """With its totals, by purpose."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    ledger.settle(granted(ledger.reserve(DISK, "fio", 5000)), 3000)
+    machine.kill()
+    again = machine.daemon()
+    assert written(again) == {"fio": 3000}
+    assert remaining(again) == LIMIT - 3000
+
+
+def test_a_daemon_that_died_while_writing_is_charged_once(
+    tmp_path: Path, log: list[dict[str, object]]
+) -> None:
+    """In full, also when the next one dies before it saves."""
+    machine = Machine(tmp_path)
+    granted(machine.daemon().reserve(DISK, "fio", 5000))
+    for _ in range(3):
+        machine.kill()
+        ledger = machine.daemon()
+        assert written(ledger) == {"fio": 5000}
+        assert remaining(ledger) == LIMIT - 5000
+    ledger.save()
+    machine.kill()
+    assert written(machine.daemon()) == {"fio": 5000}
+    assert [e["event"] for e in log] == ["wear_reservation_unsettled"] * 3
+
+
+def test_a_day_of_account_time_frees_the_budget_and_a_reboot_does_not(tmp_path: Path) -> None:
+    """A week without power counts as the time since the boot."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    ledger.settle(granted(ledger.reserve(DISK, "fio", LIMIT)), LIMIT)
+    machine.kill()
+    machine.reboot(off_seconds=7 * DAY_SECONDS)
+    ledger = machine.daemon()
+    assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_budget_used"
+    machine.wait(DAY_SECONDS + 3600)
+    granted(ledger.reserve(DISK, "fio", LIMIT))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"version":9,"crc32":0,"ledger":{}}', b'{"version":1}', b"\xff" * 50]
+)
+def test_after_a_damaged_file_the_day_counts_as_used(
+    tmp_path: Path, log: list[dict[str, object]], content: bytes
+) -> None:
+    """Also for the next daemon; the damaged file is kept, and it is said."""
+    (tmp_path / "wear.json").write_bytes(content)
+    machine = Machine(tmp_path)
+    for _ in range(2):
+        ledger = machine.daemon()
+        assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_history_lost"
+        assert remaining(ledger) == 0
+        machine.kill()
+    assert (tmp_path / "wear.json.damaged").read_bytes() == content
+    assert [e["event"] for e in log] == ["wear_history_lost"]
+    ledger = machine.daemon()
+    machine.wait(DAY_SECONDS - 1)
+    assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_history_lost"
+    machine.wait(1)
+    granted(ledger.reserve(DISK, "fio", LIMIT))
+
+
+def test_a_file_cut_at_any_byte_is_never_fatal_and_never_a_fresh_budget(tmp_path: Path) -> None:
+    """All lengths but the whole."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    ledger.settle(granted(ledger.reserve(DISK, "fio", 5000)), 3000)
+    whole = (tmp_path / "wear.json").read_bytes()
+    for length in range(0, len(whole) - 1, 3):
+        machine.kill()
+        (tmp_path / "wear.json").write_bytes(whole[:length])
+        assert reason(machine.daemon().reserve(DISK, "fio", 1)) == "wear_history_lost"
+
+
+def test_a_damaged_file_that_was_set_aside_but_not_replaced_is_remembered(tmp_path: Path) -> None:
+    """The daemon died between the two."""
+    (tmp_path / "wear.json.damaged").write_bytes(b"{")
+    assert reason(Machine(tmp_path).daemon().reserve(DISK, "fio", 1)) == "wear_history_lost"
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """It counts as damage."""
+    (tmp_path / "target").write_bytes(b"secret")
+    (tmp_path / "wear.json").symlink_to(tmp_path / "target")
+    assert reason(Machine(tmp_path).daemon().reserve(DISK, "fio", 1)) == "wear_history_lost"
+    assert (tmp_path / "target").read_bytes() == b"secret"
+
+
+def test_without_a_directory_nothing_is_spent_but_everything_counted() -> None:
+    """The daemon runs all the same."""
+    ledger = Machine(None).daemon()
+    assert reason(ledger.reserve(DISK, "fio", 1)) == "budget_not_kept"
+    ledger.charge(DISK, "history", 4096)
+    assert written(ledger) == {"history": 4096}
+    refused = ledger.view().refused
+    assert refused is not None
+    assert refused.reason == "budget_not_kept"
+
+
+def test_a_full_disk_refuses_and_recovers_by_itself(
+    tmp_path: Path, log: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stays reserved, what was charged is not lost, and it is told once."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for _ in range(3):
+            assert reason(ledger.reserve(DISK, "fio", 1000)) == "budget_not_kept"
+        ledger.charge(DISK, "history", 4096)
+        assert ledger.save() is False
+        assert [path.name for path in tmp_path.iterdir()] == []
+    granted(ledger.reserve(DISK, "fio", LIMIT - 4096))
+    assert [e["event"] for e in log] == ["wear_budget_not_kept", "wear_budget_kept_again"]
+    assert ledger.view().refused is None
+
+
+def test_a_second_daemon_spends_nothing_until_the_first_has_ended(tmp_path: Path) -> None:
+    """Then it goes on from the first one's account, with its own charges added."""
+    machine = Machine(tmp_path)
+    first = machine.daemon()
+    second = machine.daemon()
+    first.settle(granted(first.reserve(DISK, "fio", 5000)), 5000)
+    second.charge(DISK, "history", 4096)
+    assert reason(second.reserve(DISK, "fio", 1)) == "state_in_use"
+    assert second.save() is False
+    machine.directories[0].close()
+    assert reason(second.reserve(DISK, "fio", LIMIT - 9095)) == "wear_budget_used"
+    granted(second.reserve(DISK, "fio", LIMIT - 9096))
+    assert written(second) == {"fio": 5000, "history": 4096}
+
+
+def test_its_own_writes_are_charged_and_cause_no_more_writes(tmp_path: Path) -> None:
+    """Two pages each: in memory at once, in the file with the write that they are."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    ledger.settle(granted(ledger.reserve(DISK, "fio", 10)), 10)
+    ledger.keeps_its_file_on(DISK)
+    assert written(ledger)["state"] == 2 * 8192  # from before its device was known
+    ledger.save()
+    assert written(ledger)["state"] == 3 * 8192
+    machine.kill()
+    assert written(machine.daemon()) == {"fio": 10, "state": 3 * 8192}
+
+
+def test_a_tick_waits_for_no_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one hangs, charges are taken and the accounts can be seen; both arrive later."""
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    hanging, go_on = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def hang(descriptor: int) -> None:
+        hanging.set()
+        assert go_on.wait(30)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    answers: list[Reservation | Refused] = []
+    fio = threading.Thread(target=lambda: answers.append(ledger.reserve(DISK, "fio", 1000)))
+    fio.start()
+    assert hanging.wait(30)
+    ledger.charge(DISK, "history", 4096)
+    assert written(ledger) == {"history": 4096}
+    assert answers == []
+    go_on.set()
+    fio.join(30)
+    granted(answers[0])
+    ledger.save()
+    machine.kill()
+    assert written(machine.daemon()) == {"fio": 1000, "history": 4096}
+
+
+def test_what_was_charged_is_saved_at_the_end(tmp_path: Path) -> None:
+    """By the thread that saves once a minute otherwise."""
+    machine = Machine(tmp_path)
+    directory = StateDirectory(machine.path)
+    machine.directories.append(directory)
+    ledger = WearLedger(directory, structlog.get_logger(), machine.now)
+    ledger.start()
+    ledger.charge(DISK, "history", 4096)
+    ledger.close(30)
+    machine.kill()
+    assert written(machine.daemon()) == {"history": 4096}
+
+
+def test_threads_that_reserve_at_once_share_one_budget(tmp_path: Path) -> None:
+    """No two of them get the same bytes."""
+    ledger = Machine(tmp_path).daemon()
+    answers: list[Reservation | Refused] = []
+    size_bytes = LIMIT // 4
+    threads = [
+        threading.Thread(target=lambda: answers.append(ledger.reserve(DISK, "fio", size_bytes)))
+        for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    got = [answer for answer in answers if isinstance(answer, Reservation)]
+    assert len(got) == 4
+    assert len({reservation.id for reservation in got}) == 4
+
+
+def test_the_machine_tells_its_boot_and_its_uptime() -> None:
+    """CLOCK_BOOTTIME goes on."""
+    first, second = system_boot_time(), system_boot_time()
+    assert first.boot_id == second.boot_id
+    assert first.boottime_seconds <= second.boottime_seconds
+
+
+step = st.one_of(
+    st.tuples(st.just("reserve"), st.integers(1, LIMIT)),
+    st.tuples(st.just("settle"), st.floats(0, 1)),
+    st.tuples(st.just("wait"), st.floats(0, 40000)),
+    st.tuples(st.just("kill"), st.floats(0, 0.999)),
+    st.tuples(st.just("reboot"), st.floats(0, 1e6)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(step, max_size=40))
+def test_no_day_sees_more_than_the_limit(steps: list[tuple[str, float]]) -> None:
+    """Of true time, whatever comes; what a run wrote is counted at the moments it may have been."""
+    writes: list[tuple[float, int]] = []
+    open_now: list[Reservation] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)  # many runs; what is synced is not the subject
+        with tempfile.TemporaryDirectory() as directory, structlog.testing.capture_logs():
+            machine = Machine(directory)
+            ledger = machine.daemon()
+            for action, value in steps:
+                if action == "reserve":
+                    answer = ledger.reserve(DISK, "fio", int(value))
+                    if isinstance(answer, Reservation):
+                        open_now.append(answer)
+                elif action == "settle" and open_now:
+                    reservation = open_now.pop(0)
+                    size_bytes = int(reservation.size_bytes * value)
+                    ledger.settle(reservation, size_bytes)
+                    writes.append((machine.passed, size_bytes))
+                elif action == "wait":
+                    machine.wait(value)
+                else:  # a run that is killed has written anything up to all that it may
+                    writes += [(machine.passed, int(r.size_bytes * (value % 1))) for r in open_now]
+                    open_now.clear()
+                    machine.kill()
+                    if action == "reboot":
+                        machine.reboot(value)
+                    ledger = machine.daemon()
+                assert sum(written(ledger).values()) >= sum(size for _, size in writes)
+            machine.kill()
+    for at, _ in writes:
+        in_a_day = sum(size for when, size in writes if at - DAY_SECONDS < when <= at)
+        assert in_a_day <= LIMIT
