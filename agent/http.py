@@ -4,12 +4,15 @@ Everything is a rendering of the latest snapshot; no request starts a probe.
 """
 
 import asyncio
+import gzip
+import resource
 import socket
 import threading
+from dataclasses import replace
 
 import msgspec
 import uvicorn
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -19,18 +22,32 @@ from agent.api import status_document
 from agent.explain.explain import explain_document
 from agent.explain.explanation import UnknownDatabase
 from agent.explain.explanation import encode as encode_explanation
+from agent.http_protocol import BoundedProtocol, HttpLimits, protocol_with
 from agent.loop import Published
 from agent.metrics import is_stalled, registry_for
 from probes.clock import Clock
 
-MAX_CONNECTIONS = 64
-"""More than any scraper set needs; beyond it uvicorn answers 503 at once."""
+LISTEN_BACKLOG = 128
+"""Connections that the kernel keeps until they are accepted: a burst loses none."""
 
-KEEP_ALIVE_SECONDS = 75
-"""Longer than the usual scrape interval, so that Prometheus keeps its connection."""
+ACCEPT_SHARE = 4
+"""At most one in so many connections is accepted at a time. A request that came with its connection
+is read before so many others came that they take its place."""
 
-DATE_RENEWAL_SECONDS = 1.0
-"""The Date header's resolution; each renewal wakes the process."""
+DESCRIPTOR_SHARE = 4
+"""At most one in so many file descriptors goes to clients: the probes need theirs."""
+
+SEND_BUFFER_BYTES = 131072
+"""The kernel's memory for a connection's answer; by default it would grow to megabytes."""
+
+GZIP_FROM_BYTES = 1024
+"""A smaller answer fits into a packet or so as it is."""
+
+GZIP_LEVEL = 1
+"""A page shrinks to a tenth; higher levels take several times the CPU for little more."""
+
+TICK_SECONDS = 1.0
+"""The Date header's resolution, and how exactly clients' times are kept; each tick is a wake-up."""
 
 STOP_SECONDS = 0.5
 """The daemon ends within 2 s; a slow client does not get more of it than this."""
@@ -55,7 +72,7 @@ def application(published: Published, clock: Clock) -> Starlette:
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        return _answer(request, encode(registry), content_type)
 
     async def healthz(_: Request) -> Response:
         snapshot = published.get()
@@ -72,12 +89,12 @@ def application(published: Published, clock: Clock) -> Starlette:
             return PlainTextResponse("waiting for: " + ", ".join(waiting) + "\n", status_code=503)
         return PlainTextResponse("ready\n")
 
-    async def status(_: Request) -> Response:
+    async def status(request: Request) -> Response:
         snapshot = published.get()
         if snapshot is None:
             return PlainTextResponse("no tick yet\n", status_code=503)
         body = msgspec.json.encode(status_document(snapshot, clock.monotonic()))
-        return Response(body, media_type="application/json")
+        return _answer(request, body, "application/json")
 
     async def explain(request: Request) -> Response:
         snapshot = published.get()
@@ -90,7 +107,7 @@ def application(published: Published, clock: Clock) -> Starlette:
         if isinstance(document, UnknownDatabase):
             body = msgspec.json.encode(document)
             return Response(body, status_code=404, media_type="application/json")
-        return Response(encode_explanation(document), media_type="application/json")
+        return _answer(request, encode_explanation(document), "application/json")
 
     async def landing(_: Request) -> Response:
         return HTMLResponse(LANDING_PAGE)
@@ -107,6 +124,15 @@ def application(published: Published, clock: Clock) -> Starlette:
     )
 
 
+def _answer(request: Request, body: bytes, content_type: str) -> Response:
+    headers = {"content-type": content_type, "vary": "Accept-Encoding"}
+    accepted = gzip_accepted(request.headers.get("accept-encoding", ""))
+    if accepted and len(body) >= GZIP_FROM_BYTES:
+        body = gzip.compress(body, GZIP_LEVEL)
+        headers["content-encoding"] = "gzip"
+    return Response(body, headers=headers)
+
+
 class ListenError(Exception):
     """The address cannot be listened on; the message says which and why."""
 
@@ -114,17 +140,24 @@ class ListenError(Exception):
 class _Server(uvicorn.Server):
     """uvicorn looks ten times a second whether it is to end: most of an idle agent's CPU."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config)
+        self._sockets = sockets
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Renew what uvicorn's tick renews (the Date header), until ``end``."""
+        """Renew what uvicorn's tick renews (the Date header), and look after the connections, until
+        ``end``."""
         self._loop = asyncio.get_running_loop()
+        for listener in self._sockets:
+            listener.listen(LISTEN_BACKLOG)  # uvicorn has set it to what it accepts at a time
         while not await self.on_tick(0):
+            for connection in tuple(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.sweep()
             try:
-                await asyncio.wait_for(self._ending.wait(), DATE_RENEWAL_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
             except TimeoutError:
                 pass  # as nearly always: it is time for the next look
 
@@ -138,19 +171,27 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """uvicorn in a thread of its own, so that a busy scrape never delays a tick."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self, app: Starlette, host: str, port: int, limits: HttpLimits | None = None
+    ) -> None:
+        limits = limits or _limits()
+        self._socket = _listen(host, port)
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=protocol_with(limits),
+                ws="none",
                 log_config=None,
+                log_level="error",  # a line for each odd request would let clients fill the log
                 access_log=False,
                 lifespan="off",
                 server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            )
+                timeout_keep_alive=int(limits.keep_alive_seconds),
+                h11_max_incomplete_event_size=limits.header_bytes,
+                backlog=max(1, limits.connections // ACCEPT_SHARE),
+            ),
+            [self._socket],
         )
-        self._socket = _listen(host, port)
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         name = self._socket.getsockname()
         shown = f"[{name[0]}]" if ":" in name[0] else name[0]
@@ -171,6 +212,18 @@ class HttpServer:
         asyncio.run(self._server.serve(sockets=[self._socket]))
 
 
+def _limits() -> HttpLimits:
+    """The usual limits, or fewer connections where file descriptors are scarce."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    usual = HttpLimits()
+    if descriptors == resource.RLIM_INFINITY:
+        return usual
+    return replace(
+        usual,
+        connections=max(ACCEPT_SHARE, min(usual.connections, descriptors // DESCRIPTOR_SHARE)),
+    )
+
+
 def _listen(host: str, port: int) -> socket.socket:
     listener = None
     try:
@@ -178,9 +231,10 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         listener.bind(address)
         # At once: until then another one may bind the same port, and a first scrape is refused.
-        listener.listen(MAX_CONNECTIONS)
+        listener.listen(LISTEN_BACKLOG)
     except (OSError, UnicodeError) as error:  # a name too long for IDNA is a UnicodeError
         if listener is not None:
             listener.close()

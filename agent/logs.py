@@ -2,11 +2,34 @@
 
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 
 from agent.config import LogSettings
 from agent.loop import Logger
+
+
+class LossyStream:
+    """Drops what cannot be written: a full disk under the log, a closed terminal or pipe must not
+    end a tick, still less the daemon."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or drop."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            pass  # ValueError: the stream is closed; there is nowhere left to tell of either
+
+    def flush(self) -> None:
+        """Flush, or not."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # as above
 
 
 def logger_for(settings: LogSettings) -> Logger:
@@ -36,7 +59,7 @@ def logger_for(settings: LogSettings) -> Logger:
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, LossyStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logger: Logger = structlog.get_logger()
