@@ -1,6 +1,7 @@
-"""The processes that the daemon starts: the secondary and fio."""
+"""The processes that the daemon starts: the secondary, the simulator and fio."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ class Children(threading.Thread):
         self._parent = parent
         self._over = threading.Event()
         self.used: list[tuple[float, str, float]] = []  # monotonic time, name, CPU seconds
+        self._peaks: dict[str, dict[str, int]] = {}  # bytes, by name and process id
 
     def run(self) -> None:
         """Poll until ``stop`` or the parent's end."""
@@ -70,6 +72,9 @@ class Children(threading.Thread):
         for name in names:
             used = [cpu for _, each, cpu in self.used if each == name]
             yield Figure(section, f"{name}, CPU of each", "ms", series(used, 1e3))
+        for name, peaks in sorted(self._peaks.items()):
+            values = [float(peak) for peak in peaks.values()]
+            yield Figure(section, f"{name}, peak RSS of each", "MiB", series(values, 1 / MIB))
 
     def _named_children(self, known: Mapping[str, str]) -> dict[str, str]:
         pids: list[str] = []
@@ -79,7 +84,22 @@ class Children(threading.Thread):
                 pids += Path(f"{task}/{thread}/children").read_text().split()
             except OSError:
                 continue  # the thread has ended; its children go to another
-        return {pid: name for pid in pids if (name := known.get(pid) or _child_name(pid))}
+        named = {pid: name for pid in pids if (name := known.get(pid) or _child_name(pid))}
+        for pid, name in named.items():
+            peak = _peak_resident_bytes(pid)
+            if peak is not None:
+                self._peaks.setdefault(name, {})[pid] = peak
+        return named
+
+
+def _peak_resident_bytes(pid: str) -> int | None:
+    """VmHWM, the highest so far; None when the process has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", text, re.MULTILINE)
+    return None if found is None else int(found[1]) * 1024
 
 
 def _child_name(pid: str) -> str:
@@ -87,8 +107,9 @@ def _child_name(pid: str) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return ""
-    if any(b"secondary_child" in word for word in words):
-        return "secondary"
+    for name in ("secondary", "simulator"):
+        if any(f"{name}_child".encode() in word for word in words):
+            return name
     # Before its exec a child still has its parent's command line: look again next time.
     return "fio" if os.path.basename(words[0]) == b"fio" else ""
 

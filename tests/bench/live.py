@@ -1,4 +1,4 @@
-"""The live measurement: db_bench writes, smaxd watches it, node_exporter stands beside."""
+"""The live measurement: db_benches write, smaxd watches them, node_exporter stands beside."""
 
 import os
 import re
@@ -40,10 +40,12 @@ class Live:
         directory: Path,
         rate: float,
         seconds: float,
+        databases: int,
         stack: ExitStack,
         say: Callable[[str], None],
     ) -> None:
-        self.database = directory / "db"
+        """``rate`` is all databases' together, in puts/s."""
+        self._databases = [directory / f"{number}" / "db" for number in range(databases)]
         self.notes: list[str] = []
         self._directory = directory
         self._rate = rate
@@ -54,14 +56,22 @@ class Live:
         self._observed: list[float] = []
         self._offered: list[float] = []
 
-    def figures(self, while_live: Callable[[Path], Iterator[Figure]]) -> Iterator[Figure]:
-        """All live figures; ``while_live`` adds those that need the database too."""
+    def figures(self, while_live: Callable[[Path], Iterator[Figure]] | None) -> Iterator[Figure]:
+        """All live figures; ``while_live`` adds those that need the database too.
+
+        None: only what the daemon and its children use.
+        """
         exporter = need("prometheus-node-exporter", "prometheus-node-exporter")
-        self._say("filling a database")
+        self._say("filling the databases")
         # Its own end, should we be killed: everything but the ticks takes less than 3 minutes.
-        self._writer, self._ops = start_writer(
-            self.database, self._directory, self._rate, self._seconds + 200.0, self._stack
-        )
+        writers = []
+        for database in self._databases:
+            database.parent.mkdir()
+            rate = self._rate / len(self._databases)
+            writers.append(
+                start_writer(database, database.parent, rate, self._seconds + 200.0, self._stack)
+            )
+        self._ops = writers[0][1]
         command = self._smaxd_argv()
         self._say("starting smaxd and node_exporter")
         yield from self._starts(command, exporter)
@@ -73,30 +83,44 @@ class Live:
         windows = max(1, round(self._seconds / WINDOW_SECONDS))
         self._say(f"{windows} ticks of {WINDOW_SECONDS:g} s")
         first = self._smaxd.page()
+        start, before = time.monotonic(), self._smaxd.program.stat_cpu_seconds()
         for number in range(windows):
             self._window(self._smaxd.program.started + WARM_UP_SECONDS + number * WINDOW_SECONDS)
+        elapsed, after = time.monotonic() - start, self._smaxd.program.stat_cpu_seconds()
         self._judge_conditions(first, self._smaxd.page())
+        yield Figure(
+            "CPU of the daemon and of all its children, one scrape per window included",
+            "share of one core",
+            "%",
+            series([(sum(after) - sum(before)) / elapsed], 100.0),
+            aim="< 0.5",
+        )
         yield from self._window_figures()
-        self._say("scrape latencies")
-        yield from latency_figures(self._smaxd, self._beside)
-        self._say("secondaries")
-        yield from secondary_figures(self.database, self._directory)
         yield from children.figures()
-        self._say("the parts of a tick")
-        yield from while_live(self.database)
-        self._writer.check()
+        if while_live is not None:
+            self._say("scrape latencies")
+            yield from latency_figures(self._smaxd, self._beside)
+            self._say("secondaries")
+            yield from secondary_figures(self._databases[0], self._directory)
+            self._say("the parts of a tick")
+            yield from while_live(self._databases[0])
+        for writer, _ in writers:
+            writer.check()
 
     # -- starting
 
     def _smaxd_argv(self) -> list[str]:
-        others = [d.path for d in discover_databases().databases if d.path != str(self.database)]
+        ours = {str(database) for database in self._databases}
+        others = [d.path for d in discover_databases().databases if d.path not in ours]
         argv = [*smaxd_command(), "run", "--scratch", str(self._directory)]
+        argv += ["--state", str(self._directory)]
         if others:
             self.notes.append(
                 f"other databases are open on this host ({', '.join(others)}): smaxd was given "
                 "--db instead of discovering them all"
             )
-            argv += ["--db", str(self.database)]
+            for database in self._databases:
+                argv += ["--db", str(database)]
         return argv
 
     def _starts(self, smaxd_argv: Sequence[str], exporter: str) -> Iterator[Figure]:
@@ -165,8 +189,13 @@ class Live:
 
     def _note_rate(self, page: str) -> None:
         """Compare the observed put rate with db_bench's over the same minute."""
-        observed = _value(page, "smax_observed_puts_per_second")
-        age = _value(page, "smax_estimate_age_seconds", 'quantity="observed_puts_per_second"')
+        label = f'db="{self._databases[0]}"'
+        observed = _value(page, "smax_observed_puts_per_second", label)
+        age = _value(
+            page,
+            "smax_estimate_age_seconds",
+            f'{label}[^}}]*quantity="observed_puts_per_second"',
+        )
         if observed is None or age is None:
             return
         end = time.monotonic() - age
@@ -187,8 +216,8 @@ class Live:
         databases = len(
             set(re.findall(r'^smax_database_info\{[^}]*?db="([^"]*)"', last, re.MULTILINE))
         )
-        if databases != 1:
-            self.notes.append(f"smaxd watched {databases} databases, not one")
+        if databases != len(self._databases):
+            self.notes.append(f"smaxd watched {databases} databases, not {len(self._databases)}")
         failing = re.findall(r'^smax_probe_success\{probe="([^"]*)"[^}]*\} 0', last, re.MULTILINE)
         if failing:
             self.notes.append(f"probes without data: {', '.join(failing)}")

@@ -40,6 +40,13 @@ class Program:
             words = self.output.read_text(errors="replace")[-2000:]
             raise RuntimeError(f"{self._process.args!r} ended early:\n{words}")
 
+    def wait(self, seconds: float) -> int:
+        """Its exit code; RuntimeError when it has not ended by then."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired as late:
+            raise RuntimeError(f"{late.cmd!r} has not ended after {seconds:g} s") from late
+
     def end(self) -> None:
         """SIGTERM, and SIGKILL to the whole group when that is not enough."""
         if self._process.poll() is None:
@@ -48,6 +55,10 @@ class Program:
                 self._process.wait(END_SECONDS)
             except subprocess.TimeoutExpired:
                 pass  # the kill below does not ask
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group, as a crash would be."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:

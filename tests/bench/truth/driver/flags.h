@@ -27,6 +27,7 @@ struct Flags {
   double burst_seconds = 0.001;  // operations arrive in groups this far apart; 0: singly
   double rate_limiter_bytes = 0;  // RocksDB's own limiter, bytes/s; 0: none
   uint64_t seed = 1;
+  std::string latencies;  // file for the raw latencies of the last open loop; empty: none
 };
 
 inline Flags ParseFlags(int argc, char** argv) {
@@ -50,6 +51,7 @@ inline Flags ParseFlags(int argc, char** argv) {
       {"--rate-limiter-bytes",
        [&](const std::string& v) { flags.rate_limiter_bytes = std::stod(v); }},
       {"--seed", [&](const std::string& v) { flags.seed = std::stoull(v); }},
+      {"--latencies", [&](const std::string& v) { flags.latencies = v; }},
   };
   for (int i = 1; i < argc; i += 2) {
     const auto found = setters.find(argv[i]);

@@ -22,6 +22,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -95,6 +96,19 @@ void Settle(Bench& bench, double limit) {
       .Print();
 }
 
+// For each writer the number of its operations and their latencies in kLatencyUnit, in the order of
+// arrival: operation k of writer w of n is operation w + k * n of the load.
+void KeepLatencies(const Load& load, const std::string& path) {
+  std::ofstream file(path, std::ios::binary);
+  for (const auto& writer : load.writers()) {
+    const uint64_t count = writer.latencies.size();
+    file.write(reinterpret_cast<const char*>(&count), sizeof count);
+    file.write(reinterpret_cast<const char*>(writer.latencies.data()),
+               static_cast<std::streamsize>(count * sizeof(uint32_t)));
+  }
+  if (!file.flush()) Fail("cannot write " + path);
+}
+
 void Open(Bench& bench, const char* command, double from, double to, double seconds) {
   const Arrivals arrivals{from, to, seconds, bench.flags.burst_seconds};
   std::atomic<uint64_t> late{0};  // begun in the window, done after it
@@ -123,6 +137,7 @@ void Open(Bench& bench, const char* command, double from, double to, double seco
       }
     }
   });
+  if (!bench.flags.latencies.empty()) KeepLatencies(load, bench.flags.latencies);
   std::vector<uint32_t> latencies;
   for (const auto& writer : load.writers()) {
     latencies.insert(latencies.end(), writer.latencies.begin(), writer.latencies.end());

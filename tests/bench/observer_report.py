@@ -1,0 +1,243 @@
+"""What the observer bench says: ratios with intervals, the aims, the price of a probe."""
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent.config import Config
+from tests.bench.figures import machine
+from tests.bench.observer_runs import (
+    LoadedRun,
+    ProbedLoad,
+    ProbedSaturation,
+    SaturatedRun,
+    Timing,
+)
+from tests.bench.observing_agent import AgentUse
+from tests.bench.paired import Aim, Estimate, median_ratio, mixed_quantile, mixed_throughput
+
+PROBE_INTERVAL_SECONDS = Config().fio.interval_seconds
+THROUGHPUT_AIM = Aim(worse_is_lower=True, point_change=0.01, interval_change=0.03)
+P99_AIM = Aim(worse_is_lower=False, point_change=0.02, interval_change=0.10)
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+
+
+@dataclass
+class Measured:
+    """Everything that was measured; by pair, without and with the agent."""
+
+    place: str
+    timing: Timing
+    load_ratio: float
+    load_puts_per_second: float
+    probed_saturations: list[ProbedSaturation] = field(default_factory=list)
+    probed_loads: list[ProbedLoad] = field(default_factory=list)
+    saturated: dict[bool, dict[int, SaturatedRun]] = field(
+        default_factory=lambda: {False: {}, True: {}}
+    )
+    loaded: dict[bool, dict[int, LoadedRun]] = field(default_factory=lambda: {False: {}, True: {}})
+
+    def add(
+        self, pair: int, saturated: SaturatedRun, loaded: LoadedRun, *, with_agent: bool
+    ) -> None:
+        """Keep one side of a pair."""
+        self.saturated[with_agent][pair] = saturated
+        self.loaded[with_agent][pair] = loaded
+
+    @property
+    def probe_share(self) -> float:
+        """Share of time that a probe and its aftermath take at the default cadence."""
+        windows = [probed.window_seconds for probed in self.probed_loads]
+        return statistics.median(windows) / PROBE_INTERVAL_SECONDS if windows else 0.0
+
+    def throughput_ratios(self) -> list[float]:
+        """With the agent over without it, at saturation, pair by pair."""
+        return [
+            run.puts_per_second / self.saturated[False][pair].puts_per_second
+            for pair, run in sorted(self.saturated[True].items())
+        ]
+
+    def latency_ratios(self, quantile: float) -> list[float]:
+        """The same of a latency quantile under load."""
+        return [
+            _quantile(run, quantile) / _quantile(self.loaded[False][pair], quantile)
+            for pair, run in sorted(self.loaded[True].items())
+        ]
+
+    def probed_throughput_ratios(self) -> list[float]:
+        """During a probe over before it, at saturation."""
+        return [probed.during / probed.before for probed in self.probed_saturations]
+
+    def probed_latency_ratios(self, quantile: float) -> list[float]:
+        """During a probe over before it, under load."""
+        return [
+            mixed_quantile(probed.during, probed.during, 0.0, quantile)
+            / mixed_quantile(probed.before, probed.before, 0.0, quantile)
+            for probed in self.probed_loads
+            if len(probed.during) and len(probed.before)
+        ]
+
+    def throughput_ratios_with_probes(self) -> list[float]:
+        """As ``throughput_ratios`` with probes mixed in by their share of time."""
+        probed = statistics.median(self.probed_throughput_ratios())
+        return [mixed_throughput(r, probed, self.probe_share) for r in self.throughput_ratios()]
+
+    def latency_ratios_with_probes(self, quantile: float) -> list[float]:
+        """As ``latency_ratios``: the puts around probes mixed in by their share of time."""
+        probed = np.concatenate([each.until_recovered for each in self.probed_loads])
+        return [
+            mixed_quantile(run.latencies, probed, self.probe_share, quantile)
+            / _quantile(self.loaded[False][pair], quantile)
+            for pair, run in sorted(self.loaded[True].items())
+        ]
+
+    def agent_uses(self) -> list[tuple[AgentUse, AgentUse]]:
+        """The agent at the begin and end of each window with it."""
+        uses = [run.agent for run in self.saturated[True].values()]
+        uses += [run.agent for run in self.loaded[True].values()]
+        return [use for use in uses if use is not None]
+
+
+def text(measured: Measured) -> str:
+    """The report for people."""
+    facts = machine()
+    timing = measured.timing
+    lines = [
+        f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, "
+        f"load {facts['load']}; on {measured.place}",
+        f"{len(measured.saturated[True])} pairs of {timing.window:g} s after {timing.warm_up:g} s "
+        f"of load, in the order A B B A; load {measured.load_puts_per_second:.0f} puts/s, "
+        f"{measured.load_ratio:.0%} of what is sustained",
+        "medians of paired ratios, with the agent / without (bootstrap 95 % interval)",
+        "",
+    ]
+    for name, estimate, aim in _estimates(measured):
+        verdict = ""
+        if aim is not None:
+            verdict = f"  {'reached' if aim.reached(estimate) else 'NOT reached'}: {aim.shown()}"
+        lines.append(f"{name:52} {estimate.shown():28}{verdict}")
+    return "\n".join([*lines, "", *_probe_lines(measured), *_agent_lines(measured)])
+
+
+def document(measured: Measured) -> dict[str, Any]:
+    """The report as JSON: every run's own numbers too, but not every put's."""
+    return {
+        "machine": machine(),
+        "place": measured.place,
+        "warm_up_seconds": measured.timing.warm_up,
+        "window_seconds": measured.timing.window,
+        "load_puts_per_second": measured.load_puts_per_second,
+        "probe_share_ratio": measured.probe_share,
+        "estimates": [
+            {
+                "name": name,
+                "point": estimate.point,
+                "lower": estimate.lower,
+                "upper": estimate.upper,
+                "pairs": estimate.n,
+                "reached": None if aim is None else aim.reached(estimate),
+            }
+            for name, estimate, aim in _estimates(measured)
+        ],
+        "saturated_puts_per_second": {
+            word: [run.puts_per_second for _, run in sorted(measured.saturated[side].items())]
+            for word, side in (("with", True), ("without", False))
+        },
+        "loaded": {
+            word: [
+                {
+                    "backlog": run.backlog,
+                    **{name: _quantile(run, quantile) for name, quantile in QUANTILES.items()},
+                }
+                for _, run in sorted(measured.loaded[side].items())
+            ]
+            for word, side in (("with", True), ("without", False))
+        },
+        "probe": {
+            "throughput_ratios": measured.probed_throughput_ratios(),
+            "seconds": [probed.probe_seconds for probed in measured.probed_saturations],
+            "latency_ratios": {
+                name: measured.probed_latency_ratios(quantile)
+                for name, quantile in QUANTILES.items()
+            },
+        },
+        "agent": [
+            {
+                "cpu_ratio": _cpu_ratio(first, last),
+                "resident_bytes": last.resident_bytes,
+                "fio_bytes": last.fio_bytes - first.fio_bytes,
+            }
+            for first, last in measured.agent_uses()
+        ],
+    }
+
+
+def _estimates(measured: Measured) -> list[tuple[str, Estimate, Aim | None]]:
+    # The aims hold with the default share of probes, so they stand there where it was measured.
+    probed = bool(measured.probed_saturations)
+    throughput_aim, p99_aim = (None, None) if probed else (THROUGHPUT_AIM, P99_AIM)
+    found: list[tuple[str, Estimate, Aim | None]] = [
+        (
+            "throughput at saturation",
+            median_ratio(measured.throughput_ratios()),
+            throughput_aim,
+        )
+    ]
+    for name, quantile in QUANTILES.items():
+        ratios = measured.latency_ratios(quantile)
+        aim = p99_aim if name == "p99" else None
+        found.append((f"{name} put latency under load", median_ratio(ratios), aim))
+    if probed:
+        words = f"with a probe each {PROBE_INTERVAL_SECONDS / 3600:g} h"
+        ratios = measured.throughput_ratios_with_probes()
+        found.append((f"throughput, {words}", median_ratio(ratios), THROUGHPUT_AIM))
+        for name, quantile in QUANTILES.items():
+            ratios = measured.latency_ratios_with_probes(quantile)
+            aim = P99_AIM if name == "p99" else None
+            found.append((f"{name} put latency, {words}", median_ratio(ratios), aim))
+    return found
+
+
+def _probe_lines(measured: Measured) -> list[str]:
+    if not measured.probed_saturations:
+        return ["probes of fio: not looked at"]
+    seconds = statistics.median(probed.probe_seconds for probed in measured.probed_saturations)
+    ratios = {"throughput at saturation": measured.probed_throughput_ratios()}
+    for name, quantile in QUANTILES.items():
+        ratios[f"{name} put latency under load"] = measured.probed_latency_ratios(quantile)
+    costs = ", ".join(
+        f"{name} x {statistics.median(values):.3g} ({min(values):.3g}..{max(values):.3g})"
+        for name, values in ratios.items()
+        if values
+    )
+    return [
+        f"one probe of fio while it runs ({seconds:.1f} s, {len(measured.probed_saturations)} of "
+        f"each kind, during / before, no guard stops it): {costs}",
+        f"Probes are measured apart and mixed in: with the aftermath a probe takes "
+        f"{measured.probe_share:.3%} of the time at the default cadence.",
+    ]
+
+
+def _agent_lines(measured: Measured) -> list[str]:
+    uses = measured.agent_uses()
+    if not uses:
+        return []
+    cpu = statistics.median(_cpu_ratio(first, last) for first, last in uses)
+    resident = max(last.resident_bytes for _, last in uses)
+    probed = sum(last.fio_bytes > first.fio_bytes for first, last in uses)
+    return [
+        f"the agent in its windows: {cpu:.2%} of one core with its children (median), at most "
+        f"{resident / 1e6:.0f} MB resident; windows with a probe of its own in them: "
+        f"{probed} of {len(uses)}"
+    ]
+
+
+def _cpu_ratio(first: AgentUse, last: AgentUse) -> float:
+    return (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at)
+
+
+def _quantile(run: LoadedRun, quantile: float) -> float:
+    """In seconds; the same definition as of a mixture."""
+    return mixed_quantile(run.latencies, run.latencies, 0.0, quantile)
