@@ -51,6 +51,8 @@ class PutRate:
         by_log = _rate_of_flushes(log, now, wall_seconds)
         if isinstance(by_log, Known):
             return by_log
+        if isinstance(manifest, Missing):
+            return wal  # nothing tells that the flushes before still say anything
         by_manifest = self._rate_of_manifest(now)
         return wal if isinstance(by_manifest, Missing) else by_manifest
 

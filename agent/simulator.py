@@ -150,6 +150,7 @@ class ChildProcessSimulator:
             "-P",  # keeps the working directory out of the module path
             "-S",  # reads no .pth files: they cost more than the simulation
             _CHILD,
+            str(os.getpid()),
             _ROOT,
             _SITE,
             repr(self._timeout_seconds),

@@ -16,6 +16,15 @@ from probes.errors import NoData, ProbeFailed
 SCRATCH_PREFIX = "smaxd-scratch-"
 """Scratch files are ``smaxd-scratch-<pid>-<start ticks>-<random>``."""
 
+SCRATCH_DATABASE_PREFIX = "smaxd-calibrate-"
+"""A calibration's scratch database lies in a directory of its own, named like the files above with
+this prefix: discovery passes over what is below one."""
+
+_DATABASE_MARKS = ("CURRENT", "IDENTITY")
+
+_PASSING = frozenset({"read_only_file_system", "out_of_space"})
+"""What may befall any directory; everything else is wrong with the one that was configured."""
+
 _MAX_NAMES = 10_000
 """More directory entries than this are not looked through for leftovers."""
 
@@ -71,7 +80,8 @@ def choose_scratch_directory(
     in no database (one of ``database_paths``, or any directory with a CURRENT) and is writable.
 
     Raises ProbeFailed("scratch_invalid") when ``configured`` is none of this,
-    NoData("no_scratch_directory") when no candidate is, NoData("database_missing").
+    NoData("no_scratch_directory") when no candidate is, in place of either ProbeFailed
+    "read_only_file_system" or "out_of_space" when it is but for that; NoData("database_missing").
     """
     try:
         device = os.stat(database_path).st_dev
@@ -81,33 +91,39 @@ def choose_scratch_directory(
         try:
             return _private_subdirectory(configured, device, database_paths)
         except _UnusableError as why:
-            raise ProbeFailed(
+            raise _passing(configured, why) or ProbeFailed(
                 "scratch_invalid",
                 f"the scratch directory {configured} {why}; choose one on the file system of "
                 f"{database_path}, outside every database",
             ) from why
+    passing: ProbeFailed | None = None
     for candidate in candidates:
         try:
             return _private_subdirectory(candidate, device, database_paths)
-        except _UnusableError:
-            continue
-    raise NoData(
+        except _UnusableError as why:
+            passing = passing or _passing(candidate, why)
+    raise passing or NoData(
         "no_scratch_directory",
         f"no writable directory on the file system of {database_path}; pass --scratch DIR",
     )
 
 
 def enclosing_database(directory: str, database_paths: Sequence[str]) -> str | None:
-    """Return the database that ``directory`` is or lies in: a known one, or one with a CURRENT."""
+    """Return the database that ``directory`` is or lies in: a known one, or one with its marks."""
     directory = os.path.realpath(directory)
-    for database in map(os.path.realpath, database_paths):
-        if os.path.commonpath([directory, database]) == database:
-            return database
-    while not os.path.lexists(os.path.join(directory, "CURRENT")):
+    known = {os.path.realpath(path) for path in database_paths}
+    while True:
+        marks = (os.path.join(directory, mark) for mark in _DATABASE_MARKS)
+        if directory in known or any(map(os.path.lexists, marks)):
+            return directory
         if directory == os.path.dirname(directory):
             return None
         directory = os.path.dirname(directory)
-    return directory
+
+
+def is_scratch_database(path: str) -> bool:
+    """Tell whether a database's path is that of a calibration's own, of whichever process."""
+    return any(part.startswith(SCRATCH_DATABASE_PREFIX) for part in path.split("/"))
 
 
 def check_scratch_directory(directory: str, database_paths: Sequence[str]) -> None:
@@ -122,10 +138,7 @@ def check_scratch_directory(directory: str, database_paths: Sequence[str]) -> No
         if _is_our_subdirectory(directory):
             _make_private(directory)
     except _UnusableError as why:
-        cause = why.__cause__
-        number = cause.errno if isinstance(cause, OSError) else None
-        failure = scratch_error(number, directory, str(why))
-        raise failure or ProbeFailed(
+        raise why.failure(directory) or ProbeFailed(
             "scratch_invalid", f"the scratch directory {directory} {why}"
         ) from why
 
@@ -202,6 +215,25 @@ def remove_leftovers(directory: str, proc_root: str = "/proc") -> int:
     return removed
 
 
+def remove_scratch_leftovers(parents: Sequence[str]) -> int:
+    """Remove what killed runs left in any of the directories that ours may lie in, at the start.
+
+    ``parents`` as for ``choose_scratch_directory``. Returns how many files that were.
+    """
+    removed = 0
+    name = f"{SCRATCH_PREFIX}{os.geteuid()}"
+    for parent in parents:
+        for directory in (os.path.join(parent, name), os.path.join(parent, f".{name}")):
+            try:
+                found = os.lstat(directory)
+            except OSError:
+                continue  # nothing was measured there
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+                removed += remove_leftovers(directory)
+                remove_scratch_directory(directory)
+    return removed
+
+
 def remove_scratch_file(directory: str, name: str) -> bool:
     """Remove one file; False when it was not there, or cannot be removed."""
     try:
@@ -227,6 +259,12 @@ def _is_our_subdirectory(directory: str) -> bool:
 class _UnusableError(Exception):
     """Why a directory cannot be used, as the end of a sentence."""
 
+    def failure(self, directory: str) -> ProbeFailed | None:
+        """Name the reason where it was the system that refused; None: we did."""
+        cause = self.__cause__
+        number = cause.errno if isinstance(cause, OSError) else None
+        return scratch_error(number, directory, str(self))
+
 
 def _private_subdirectory(parent: str, device: int, database_paths: Sequence[str]) -> str:
     parent = os.path.realpath(parent)
@@ -246,9 +284,16 @@ def _private_subdirectory(parent: str, device: int, database_paths: Sequence[str
     path = os.path.join(parent, f"{hidden}{SCRATCH_PREFIX}{os.geteuid()}")
     if _make_private(path).st_dev != device:
         raise _UnusableError(f"holds a {os.path.basename(path)} on another file system")
-    if os.statvfs(path).f_flag & os.ST_RDONLY or not os.access(path, os.W_OK | os.X_OK):
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        raise _UnusableError("is not writable") from OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not os.access(path, os.W_OK | os.X_OK):
         raise _UnusableError("is not writable")
     return path
+
+
+def _passing(directory: str, why: _UnusableError) -> ProbeFailed | None:
+    failure = why.failure(directory)
+    return failure if failure is not None and failure.reason in _PASSING else None
 
 
 def _make_private(path: str) -> os.stat_result:

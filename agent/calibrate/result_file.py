@@ -5,8 +5,8 @@ import os
 import stat
 
 from agent.calibrate.result import CalibrationResult, decode, encode
-from agent.calibrate.scratch_directory import enclosing_database
-from probes.errors import NoData
+from probes.errors import NoData, ProbeFailed
+from probes.scratch import enclosing_database
 
 _PREFIX = "calibrate-"
 _SUFFIX = ".json"
@@ -48,9 +48,14 @@ class CalibrationResultsProbe:
     def read(self) -> tuple[CalibrationResult, ...]:
         """All readable results; damaged files and other formats are passed over.
 
-        NoData: "not_calibrated".
+        Raises NoData "not_calibrated"; ProbeFailed "calibration_unusable" when there are files, but
+        none that can be used.
         """
-        found = () if self._directory is None else load_results(self._directory)
+        found, unusable = ((), ()) if self._directory is None else _load(self._directory)
+        if not found and unusable:
+            raise ProbeFailed(
+                "calibration_unusable", f"{'; '.join(unusable)}; run smaxd calibrate again"
+            )
         if not found:
             raise NoData("not_calibrated", "smaxd calibrate was not run on this host")
         return found
@@ -58,19 +63,25 @@ class CalibrationResultsProbe:
 
 def load_results(directory: str) -> tuple[CalibrationResult, ...]:
     """All readable results in the directory; damaged files and other formats are passed over."""
-    found = []
+    return _load(directory)[0]
+
+
+def _load(directory: str) -> tuple[tuple[CalibrationResult, ...], tuple[str, ...]]:
+    """The readable results, and what is wrong with the other files."""
+    found, unusable = [], []
     try:
         names = sorted(os.listdir(directory))[:_MAX_FILES]
     except OSError:
-        return ()
+        return (), ()
     for name in names:
         if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
             continue
+        path = os.path.join(directory, name)
         try:
-            found.append(decode(_read(os.path.join(directory, name))))
-        except (OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
-            continue
-    return tuple(found)
+            found.append(decode(_read(path)))
+        except (OSError, ValueError, RecursionError) as error:  # msgspec's are ValueErrors
+            unusable.append(f"{path}: {error}")
+    return tuple(found), tuple(unusable)
 
 
 def _read(path: str) -> bytes:

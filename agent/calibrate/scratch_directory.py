@@ -11,12 +11,13 @@ import shutil
 import stat
 from collections.abc import Sequence
 
-from probes.scratch import process_tag, tag_is_alive
+from probes.scratch import (
+    SCRATCH_DATABASE_PREFIX,
+    enclosing_database,
+    process_tag,
+    tag_is_alive,
+)
 
-SCRATCH_DATABASE_PREFIX = "smaxd-calibrate-"
-"""``smaxd-calibrate-<pid>-<start ticks>-<random>``; discovery may pass over what lies below one."""
-
-_MARKS = ("CURRENT", "IDENTITY")
 _MAX_NAMES = 10_000
 
 
@@ -48,21 +49,6 @@ def check_directory(directory: str, database_paths: Sequence[str]) -> str:
     if not os.access(real, os.W_OK | os.X_OK):
         raise UnusableDirectory(f"{directory} is not writable for this user")
     return real
-
-
-def enclosing_database(directory: str, database_paths: Sequence[str]) -> str | None:
-    """The database that ``directory`` is or lies in: a known one, or one with its marks."""
-    directory = os.path.realpath(directory)
-    known = {os.path.realpath(path) for path in database_paths}
-    while True:
-        if directory in known or any(
-            os.path.lexists(os.path.join(directory, mark)) for mark in _MARKS
-        ):
-            return directory
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return None
-        directory = parent
 
 
 def make_scratch_directory(parent: str) -> str:

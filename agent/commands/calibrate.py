@@ -55,7 +55,7 @@ from agent.commands.calibrate_checks import (
     refuse_small_cap,
 )
 from agent.commands.calibrate_progress import progress_display
-from agent.learning.memory_file import StateDirectoryError, choose_state_directory
+from agent.state_directory import StateDirectoryError, choose_state_directory
 from probes.clock import Clock, SystemClock
 from probes.errors import ProbeError
 from probes.rocksdb.discover import discover_databases

@@ -128,6 +128,8 @@ def _remarks(recording: Recording) -> Iterator[str]:
         yield recording.cut
     if recording.end == "limit":
         yield "ends at its size limit (--record-limit-mib)"
+    if recording.end == "disk_full":
+        yield "ends where its file system was almost full"
     if recording.skipped:
         yield f"{recording.skipped} ticks are missing: the disk did not take them in time"
 

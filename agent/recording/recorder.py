@@ -35,6 +35,10 @@ QUEUED_TICKS = 64
 END_BYTES = 1024
 """Kept free below the limit for the last line and the end of the gzip stream."""
 
+LEAST_FREE_RATIO = 0.05
+"""A recording ends when no more than this share of its file system is free: what is left is the
+database's, which may lie there too."""
+
 MEBIBYTE = 1048576
 
 Logger = structlog.typing.FilteringBoundLogger
@@ -64,7 +68,8 @@ class Recorder:
         self._header = header
         self._queue: queue.Queue[tuple[Findings | None, int]] = queue.Queue(QUEUED_TICKS)
         self._skipped = 0  # ticks left out since the last one that was queued
-        self._written_bytes = 0
+        self.written_bytes = 0
+        """Bytes sent to the file so far, for the wear account, purpose "recording"."""
         self._unflushed_bytes = 0
         self._flushed_at = -float("inf")
         self._checked_paths: set[str] = set()
@@ -110,7 +115,7 @@ class Recorder:
         else:
             if reason is not None:
                 self._log.info(
-                    "recording_stopped", file=self._path, reason=reason, bytes=self._written_bytes
+                    "recording_stopped", file=self._path, reason=reason, bytes=self.written_bytes
                 )
         finally:
             self._ended.set()
@@ -132,6 +137,9 @@ class Recorder:
                 os.unlink(self._path)
                 return f"it lies in {trespass}, which belongs to a watched database; removed"
             line = self._encoder.tick(findings, skipped)
+            if findings.at >= self._flushed_at + FLUSH_SECONDS and self._disk_is_full():
+                self._finish("disk_full")
+                return f"less than {LEAST_FREE_RATIO * 100:.0f} % of its file system is free"
             if not self._fits(line):
                 self._finish("limit")
                 return "the size limit is reached"
@@ -152,11 +160,15 @@ class Recorder:
                     return place.path
         return None
 
+    def _disk_is_full(self) -> bool:
+        found = os.fstatvfs(self._descriptor)
+        return found.f_bavail < LEAST_FREE_RATIO * found.f_blocks
+
     def _fits(self, line: bytes) -> bool:
         """Whether the line fits below the limit even if nothing of it can be compressed."""
-        if self._written_bytes + self._unflushed_bytes + len(line) + END_BYTES > self._limit_bytes:
+        if self.written_bytes + self._unflushed_bytes + len(line) + END_BYTES > self._limit_bytes:
             self._flush()  # what waits turns out to be much smaller
-        return self._written_bytes + len(line) + END_BYTES <= self._limit_bytes
+        return self.written_bytes + len(line) + END_BYTES <= self._limit_bytes
 
     def _pack(self, line: bytes) -> None:
         self._unflushed_bytes += len(line)
@@ -174,7 +186,7 @@ class Recorder:
     def _write(self, packed: bytes) -> None:
         while packed:
             count = os.write(self._descriptor, packed)
-            self._written_bytes += count
+            self.written_bytes += count
             packed = packed[count:]
 
 
@@ -201,6 +213,8 @@ def _create(
     try:
         return os.open(path, flags, 0o600)
     except FileExistsError:
+        if not os.path.isfile(path) and not os.path.islink(path):
+            raise RecordError(f"--record {path}: is no regular file; name a new file") from None
         raise RecordError(
             f"--record {path}: exists already; choose another name or remove it"
         ) from None

@@ -94,16 +94,16 @@ class TickEncoder:
 
     @staticmethod
     def end(reason: str, skipped: int = 0) -> bytes:
-        """The last line; ``reason`` is "stopped" or "limit"."""
+        """The last line; ``reason`` is "stopped", "limit" or "disk_full"."""
         return _line({"end": reason, "skipped": skipped} if skipped else {"end": reason})
 
 
 class Recording:
     """A recording that is read: iterate once for its findings, in order.
 
-    ``end`` and ``cut`` are known when the iteration is over: why the recording ends, "stopped" or
-    "limit", or, where it does not say so itself, how it breaks off. ``skipped`` counts the ticks
-    that are missing between the ones that were given.
+    ``end`` and ``cut`` are known when the iteration is over: why the recording ends, "stopped",
+    "limit" or "disk_full", or, where it does not say so itself, how it breaks off. ``skipped``
+    counts the ticks that are missing between the ones that were given.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:

@@ -282,6 +282,7 @@ def leftovers(place: Path) -> list[str]:
             "tmp",
             "state",
             "state/learned.json",
+            "state/wear.json",
             ".local",
             ".local/state",
             ".local/state/smaxd",

@@ -17,6 +17,16 @@ from pathlib import Path
 
 import pytest
 
+from probes.scratch import SCRATCH_DATABASE_PREFIX
+from tests.integration.daemon import (
+    Daemon,
+    daemon,
+    environment,
+    processes_naming,
+    write_config,
+)
+from tests.integration.volume import VOLUME_BYTES, mounted_volume, needs_volumes
+
 TICKS = 300
 PAUSE_SECONDS = 0.01
 SECONDARY_EVERY = 10
@@ -27,6 +37,7 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 needs_db_bench = pytest.mark.skipif(
     shutil.which("db_bench") is None, reason="db_bench (rocksdb-tools) is not installed"
 )
+needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user and mount")
 pytestmark = [needs_strace, pytest.mark.slow]
 
@@ -274,3 +285,135 @@ def test_a_read_only_mount_of_a_live_database_is_read(workplace: Path) -> None:
     ):
         trace = loop_over(view, workplace)
     assert violations(trace, [database, view]) == []
+
+
+# -- the whole daemon, with its programs and with storage that fails
+
+
+def traced_python(place: Path, trace: Path) -> str:
+    """An interpreter under strace that keeps its process id (-D), so that signals reach it."""
+    program = place / "traced-python"
+    words = " ".join((*STRACE, "-D", "-o", str(trace), sys.executable))
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def whole_trace(trace: Path) -> str:
+    """What strace wrote, once it has ended after its tracee."""
+    give_up = time.monotonic() + 30
+    while processes_naming(str(trace)):
+        assert time.monotonic() < give_up, "strace does not end"
+        time.sleep(0.1)
+    return trace.read_text(errors="replace")
+
+
+BUSY = (
+    "fio: {size_mib: 8, runtime_seconds: 1, interval_seconds: 10}\n"
+    "secondary: {interval_seconds: 1, cpu_share_ratio: 1.0}\n"
+)
+
+
+def has_looked(running: Daemon, database: Path) -> None:
+    """Wait until secondary and fio have run."""
+    running.wait_until(
+        lambda page: (
+            page.value("smax_estimated_keys", db=str(database)) is not None
+            and page.samples("smax_device_write_capacity_bytes_per_second")
+        ),
+        "the secondary's answer and fio's",
+    )
+
+
+@needs_fio
+def test_a_database_is_untouched_by_the_daemon_with_fio_and_secondary(workplace: Path) -> None:
+    """From the start to the end of the service, its scratch file beside the database included."""
+    database, trace, scratch = workplace / "db", workplace / "trace", workplace / "scratch"
+    scratch.mkdir()
+    words = ("--config", write_config(workplace, BUSY), "--db", str(database))
+    python = traced_python(workplace, trace)
+    with (
+        writing(rocksdict_writer(database), database),
+        daemon(workplace, *words, "--scratch", str(scratch), python=python) as running,
+    ):
+        has_looked(running, database)
+        assert running.stop() == 0
+    text = whole_trace(trace)
+
+    assert f"{scratch}/" in text, "fio's scratch file was not seen"
+    assert re.search(rf"= \d+<{re.escape(str(database))}/\d+\.sst>", text), "no secondary was seen"
+    assert violations(trace, [database]) == []
+    assert list(scratch.iterdir()) == []
+
+
+@needs_fio
+@needs_volumes
+@pytest.mark.parametrize("fault", ["full", "read-only", "gone"])
+def test_a_database_is_untouched_while_its_storage_fails(workplace: Path, fault: str) -> None:
+    """No clean-up and no retry leads into its directory, with the state beside it."""
+    trace = workplace / "trace"
+    with mounted_volume(workplace) as volume:
+        database, state = volume.path / "db", volume.path / "state"
+        words = ("--config", write_config(workplace, BUSY), "--db", str(database))
+        python = traced_python(workplace, trace)
+        with writing(rocksdict_writer(database), database):
+            pass
+        names = sorted(os.listdir(database))
+        with daemon(workplace, *words, "--state", str(state), python=python) as running:
+            has_looked(running, database)
+            ticks = running.page().value("smaxd_ticks_total") or 0.0
+            do = {"full": volume.fill, "read-only": volume.protect, "gone": volume.unplug}
+            undo = {"full": volume.make_room, "read-only": volume.unprotect, "gone": volume.plug_in}
+            do[fault]()
+            later = running.wait_until(
+                lambda page: (
+                    (page.value("smaxd_ticks_total") or 0.0) > ticks + 20
+                    and 0.0 in [value for _, value in page.samples("smax_probe_success")]
+                ),
+                "ticks in which something fails",
+            )
+            ticks = later.value("smaxd_ticks_total") or 0.0
+            undo[fault]()
+            running.wait_until(
+                lambda page: (
+                    (page.value("smaxd_ticks_total") or 0.0) > ticks + 2
+                    and page.value("smax_puts_total", db=str(database))
+                ),
+                "the database is read again",
+            )
+            assert running.stop() == 0
+        whole_trace(trace)
+        assert violations(trace, [database]) == []
+        assert sorted(os.listdir(database)) == names
+
+
+@needs_volumes
+def test_a_database_is_untouched_by_a_calibration_beside_it(workplace: Path) -> None:
+    """Its options are read, its twin is made, filled and removed in a directory of its own."""
+    trace = workplace / "trace"
+    # On a disk of its own: beside a live database that stalls, calibrate refuses to begin.
+    with mounted_volume(workplace, 2 * VOLUME_BYTES) as volume:
+        database, scratch = volume.path / "db", volume.path / "scratch"
+        scratch.mkdir()
+        with writing(rocksdict_writer(database), database):
+            pass
+        names = sorted(os.listdir(database))
+        done = subprocess.run(
+            [
+                *(traced_python(workplace, trace), "-m", "agent", "calibrate", "--yes"),
+                *("--db", str(database), "--scratch", str(scratch), "--max-gib", "0.07"),
+            ],
+            env=environment(workplace / "home"),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        text = whole_trace(trace)
+
+        assert done.returncode in {0, 1}, done.stderr
+        assert f"{scratch}/{SCRATCH_DATABASE_PREFIX}" in text, done.stderr
+        assert violations(trace, [database]) == []
+        assert sorted(os.listdir(database)) == names
+        assert list(scratch.iterdir()) == []

@@ -366,14 +366,28 @@ def test_paths_that_are_no_databases_are_named_and_the_others_go_on(place: Path)
     assert code == 3
 
 
+def dead_disk(place: Path, directory: Path) -> str:
+    """The PYTHONPATH of a daemon for which no file below ``directory`` answers any more."""
+    directory.mkdir()
+    (place / "sitecustomize.py").write_text(
+        "import os, threading\n"
+        "answer = os.stat\n"
+        "def stat(path, **rest):\n"
+        f"    if str(path).startswith({str(directory)!r}):\n"
+        "        threading.Event().wait()\n"
+        "    return answer(path, **rest)\n"
+        "os.stat = stat\n"
+    )
+    return str(place)
+
+
 def test_a_probe_that_hangs_costs_its_own_numbers_only(place: Path) -> None:
-    """A file that never opens stands for a dead disk: "timeout", and the other database goes on."""
+    """A dead disk: "timeout", and the other database goes on."""
     good, hung = place / "good", place / "hung"
-    hung.mkdir()
-    os.mkfifo(hung / "CURRENT")
+    python_path = dead_disk(place, hung)
     config = write_config(place, NO_PROGRAMS + "probe_timeout_seconds: 0.3\n")
     words = ("--config", config, "--db", str(good), "--db", str(hung))
-    with writing(good), daemon(place, *words) as running:
+    with writing(good), daemon(place, *words, PYTHONPATH=python_path) as running:
         page = running.wait_until(
             lambda page: (
                 page.reasons(str(hung)).get("observed_puts_per_second") == "timeout"
@@ -401,10 +415,9 @@ def test_a_probe_that_hangs_costs_its_own_numbers_only(place: Path) -> None:
 def test_the_daemon_ends_while_a_tick_hangs(place: Path) -> None:
     """The first tick would wait for its hanging probe ten times longer than this test does."""
     hung = place / "hung"
-    hung.mkdir()
-    os.mkfifo(hung / "CURRENT")
+    python_path = dead_disk(place, hung)
     config = write_config(place, NO_PROGRAMS + "probe_timeout_seconds: 300\n")
-    with daemon(place, "--config", config, "--db", str(hung)) as running:
+    with daemon(place, "--config", config, "--db", str(hung), PYTHONPATH=python_path) as running:
         time.sleep(0.5)
         assert running.get("/readyz")[0] == 503
         code = running.stop()

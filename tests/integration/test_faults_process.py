@@ -1,0 +1,252 @@
+"""The daemon itself is killed, or stopped for a while: nothing stays behind, nothing is lost."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from agent.learning.memory import (
+    DatabaseMemory,
+    DeviceIdentity,
+    DeviceMemory,
+    LearnedState,
+    decode,
+    encode,
+)
+from agent.wear import record as wear_record
+from tests.integration.daemon import (
+    Daemon,
+    daemon,
+    environment,
+    processes_naming,
+    workplace,
+    write_config,
+    writing,
+)
+from tests.integration.faults import (
+    calm_host,
+    children,
+    eventually,
+    names,
+    scratch_files,
+    ticks,
+)
+
+pytestmark = pytest.mark.slow
+needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+
+MIB = 1048576
+KILLS_PER_RUN = 10
+RUNS = 5
+LONGEST_LIFE_SECONDS = 2.5
+"""Shorter than a start on a busy host, and longer than one that has fio, ticks and a secondary."""
+
+FIO_BYTES = 8 * MIB
+BUSY = (
+    "fio: {size_mib: 8, runtime_seconds: 60, rate_mib_per_second: 2}\n"
+    "secondary: {interval_seconds: 1, cpu_share_ratio: 1}\n"
+)
+"""fio lasts for four seconds, so that most kills meet it; a secondary runs every second."""
+
+LEARNED = LearnedState(
+    saved_wall_seconds=1.7e9,
+    databases=(
+        DatabaseMemory(
+            path="/an/earlier/database",
+            device=DeviceIdentity("sdz", 10**12, "a drive"),
+            options_key="key",
+            labels=(),
+            episodes_total=7,
+            recommended="bottleneck",
+            seen_wall_seconds=time.time(),
+        ),
+    ),
+    devices=(
+        DeviceMemory(DeviceIdentity("sdz", 10**12, "a drive"), 4.2e8, time.time(), time.time()),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Path]:
+    """A database that is written to all the time, for all tests of this file."""
+    with workplace() as path, writing(path / "db"):
+        yield path / "db"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with workplace() as path:
+        yield path
+
+
+def learned_file(place: Path) -> Path:
+    return place / "home/state/learned.json"
+
+
+def assert_state_intact(place: Path) -> None:
+    """Whatever the moment of the kill: the file is whole and has what it had, with its counts.
+
+    The one place for what a kill must not damage.
+    """
+    state = decode(learned_file(place).read_bytes())
+    kept = {entry.path: entry.episodes_total for entry in state.databases}
+    assert kept.get("/an/earlier/database") == 7
+    assert any(entry.baseline_bytes_per_second == 4.2e8 for entry in state.devices)
+
+
+def accounted(place: Path) -> int:
+    """What fio has written or may have, by the account on the disk, read as a next start would."""
+    try:
+        record = wear_record.decode((place / "home/state/wear.json").read_bytes())
+    except FileNotFoundError:
+        return 0  # killed before it was written for the first time
+    return sum(account.written("fio") + account.reserved_bytes for account in record.accounts)
+
+
+def runs_fio(pid: int) -> bool:
+    return any(names(command, "fio") for command in children(pid).values())
+
+
+def start(place: Path, config: str, database: Path, log: Path) -> "subprocess.Popen[bytes]":
+    """The daemon, without waiting for anything."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [
+                *(sys.executable, "-m", "agent", "run", "--web.listen-address", "127.0.0.1:0"),
+                *("--config", config, "--db", str(database)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment(place / "home", PYTHONPATH=calm_host(place)),
+            cwd="/",
+        )
+
+
+@needs_fio
+@pytest.mark.parametrize("run", range(RUNS))
+def test_a_daemon_killed_at_any_moment_leaves_nothing_and_loses_nothing(
+    place: Path, database: Path, run: int
+) -> None:
+    """Fifty kills in all, during the start, a tick, fio, a secondary; the seed is printed."""
+    seed = int.from_bytes(os.urandom(4))
+    print(f"run {run}: seed {seed}")
+    choose = random.Random(seed)  # noqa: S311 - moments, not secrets
+    config = write_config(place, BUSY)
+    log = place / "killed.log"
+    learned_file(place).parent.mkdir(parents=True)
+    (place / "home/tmp").mkdir()
+    learned_file(place).write_bytes(encode(LEARNED))
+    met_fio, before = 0, 0
+    for kill in range(KILLS_PER_RUN):
+        killed = start(place, config, database, log)
+        try:
+            if kill + 1 == KILLS_PER_RUN:
+                eventually(partial(runs_fio, killed.pid), "fio runs at the last kill at least")
+            time.sleep(choose.uniform(0.1, LONGEST_LIFE_SECONDS))
+            met = runs_fio(killed.pid)
+        finally:
+            killed.kill()
+            killed.wait()
+        met_fio += met
+        # The kernel ends them, not the next start, which may never come.
+        eventually(lambda: processes_naming(str(place / "home")) == [], "every child is gone")
+        assert_state_intact(place)
+        # On record before it is written, and once: what this life may have written, and no more.
+        assert before + FIO_BYTES * met <= accounted(place) <= before + FIO_BYTES
+        before = accounted(place)
+    arguments = ("--config", config, "--db", str(database))
+    with daemon(place, *arguments, PYTHONPATH=calm_host(place)) as running:
+        assert scratch_files(place, but_of=[running.process.pid]) == []
+        page = running.wait_until(
+            lambda page: (
+                page.samples("smaxd_written_bytes_total", purpose="fio")
+                and page.value("smax_recommended_puts_per_second", db=str(database))
+                and page.value("smax_estimated_keys", db=str(database))
+            ),
+            "everything is measured again",
+        )
+        assert running.stop() == 0
+
+    text = log.read_text() + running.log_file.read_text()
+    print(f"run {run}: fio ran at {met_fio} of {KILLS_PER_RUN} kills")
+    assert "Traceback" not in text
+    assert "state_unusable" not in text
+    assert len(running.events("state_loaded")) == 1
+    assert_state_intact(place)
+    written = [value for _, value in page.samples("smaxd_written_bytes_total", purpose="fio")]
+    assert written == [before + FIO_BYTES] == [accounted(place)]
+    assert scratch_files(place) == []
+
+
+@needs_fio
+def test_a_kill_while_fio_writes_ends_fio_and_its_file_goes_with_the_next_start(
+    place: Path, database: Path
+) -> None:
+    """Also when that start has fio switched off, so that no probe would find the file."""
+    arguments = ("--config", write_config(place, BUSY), "--db", str(database))
+    with daemon(place, *arguments, PYTHONPATH=calm_host(place)) as running:
+        eventually(lambda: runs_fio(running.process.pid), "fio runs")
+        running.stop(signal.SIGKILL)
+        eventually(lambda: processes_naming(str(place / "home")) == [], "fio is gone")
+    left = scratch_files(place)
+    config = write_config(place, "fio: {enabled: false}\n")
+    with daemon(place, "--config", config, "--db", str(database)) as running:
+        found = scratch_files(place)
+        assert running.stop() == 0
+
+    assert left != [], "the kill came too late to show anything"
+    assert found == []
+    assert not list((place / "home").rglob("smaxd-scratch-*"))
+
+
+def gap(running: Daemon, seconds: float) -> None:
+    """Stop the daemon for so long, as a suspended machine or a debugger does."""
+    running.process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    running.process.send_signal(signal.SIGCONT)
+
+
+def test_a_daemon_stopped_for_a_hundred_ticks_goes_on_as_if_nothing_had_been(
+    place: Path, database: Path
+) -> None:
+    """No burst of ticks, no rate that the gap made up, no alert, health again after a tick."""
+    name = str(database)
+    config = write_config(place, "fio: {enabled: false}\nsecondary: {enabled: false}\n")
+    with daemon(place, "--config", config, "--db", name) as running:
+        before = running.wait_until(
+            lambda page: ticks(page) > 25 and page.value("smax_observed_puts_per_second", db=name),
+            "a rate over many ticks",
+        )
+        alerts_before = before.samples("smax_alert_active")
+        began = time.monotonic()
+        gap(running, 20.0)
+        first = running.wait_until(lambda page: ticks(page) > ticks(before) + 1, "a tick after it")
+        after = running.wait_until(lambda page: ticks(page) > ticks(before) + 25, "more ticks")
+        elapsed = time.monotonic() - began
+        health = running.get("/healthz")
+        stopped = running.stop()
+
+    rate = before.value("smax_observed_puts_per_second", db=name)
+    rates = [page.value("smax_observed_puts_per_second", db=name) for page in (first, after)]
+    puts = [page.value("smax_puts_total", db=name) or 0.0 for page in (before, after)]
+    assert rate is not None
+    assert all(0.2 * rate < (found or 0.0) < 5 * rate for found in rates), (rate, rates)
+    assert puts[1] - puts[0] > 10 * 0.2 * rate, "the puts of the gap are counted, too"
+    # In 20 s of gap a hundred ticks were missed; they are not made up for.
+    assert ticks(after) - ticks(before) < (elapsed - 20.0) / 0.2 + 15
+    active = [sample for sample in after.samples("smax_alert_active") if sample[1] == 1.0]
+    assert active == [sample for sample in alerts_before if sample[1] == 1.0]
+    assert running.events("alert_began") == []
+    assert running.events("tick_failed") == []
+    assert health == (200, "ok\n")
+    assert stopped == 0
