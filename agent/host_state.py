@@ -20,6 +20,9 @@ from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing, derive, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 
+MANY_DATABASES = 4
+"""More than these share what the simulator costs for so many."""
+
 SAME_TICK_SECONDS = 1.0
 """The probes of one tick do not read at the same instant; this much earlier is the same tick."""
 
@@ -103,9 +106,8 @@ class HostState:
 
     def simulations_due(self, now: float) -> tuple[ModelInputs, ...]:
         """The inputs of the simulator runs that are due; asking counts as the request."""
-        due = (
-            state.simulation_due(now, self._settings.rarer) for _, state in self._databases.values()
-        )
+        rarer = self._settings.rarer * max(1.0, len(self._databases) / MANY_DATABASES)
+        due = (state.simulation_due(now, rarer) for _, state in self._databases.values())
         return tuple(inputs for inputs in due if inputs is not None)
 
     def take_simulated(self, database: str, answer: Simulated | Missing, at: float) -> None:

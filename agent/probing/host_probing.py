@@ -12,7 +12,7 @@ from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, ProbingSnapshot
 
-OPENING_SECONDS: Final = 60.0
+OPENING_SECONDS: Final = 30.0
 """So long after a database was opened anew it is left to itself."""
 
 
@@ -63,7 +63,9 @@ class HostProbing:
             seen = _Seen(database.incarnations, None, total, None)
             self._databases[database.name] = seen
         if database.incarnations != seen.incarnation:
-            seen.incarnation, seen.opened_at, seen.stall_seconds = database.incarnations, now, total
+            # From 0 on it is only looked at, whenever it was opened.
+            seen.opened_at = now if seen.incarnation else None
+            seen.incarnation, seen.stall_seconds = database.incarnations, total
         if isinstance(database.stalls, Known) and database.stalls.value:
             seen.stalled_at = now
         if total is not None and seen.stall_seconds is not None and total > seen.stall_seconds:

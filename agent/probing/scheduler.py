@@ -43,9 +43,9 @@ RETRY_SECONDS: Final = 300.0
 SETTLE_SECONDS: Final = 600.0
 """Between the first measurement and the longer one: the first one's writes must have drained."""
 
-CONTRADICTED_SHARE: Final = 1.0 / 6.0
-"""Of the interval, the least time between two runs for a contradiction, which a run need not end:
-natural traffic may for ever be faster than fio, or slower."""
+RARELY_SHARE: Final = 1.0 / 6.0
+"""Of the interval, the least time between two runs for a contradiction or a lower bound, which a
+run need not end: natural traffic may for ever be faster than fio, or fio held by its own limit."""
 
 CHEAPER: Final = (FioMode.ACCURATE, FioMode.BALANCED, FioMode.FAST)
 
@@ -222,16 +222,17 @@ class ProbeScheduler:
         measured = view.measured
         if measured is None:
             return self._mode, _Answer("first_measurement", "nothing was measured yet")
-        if measured.value.lower_bound:
-            return self._mode, _Answer("lower_bound_only", "only a lower bound is known")
         age = measured.age_seconds(view.now)
         when = f"{measured.source} measured it {age / 3600:.1f} h ago"
+        # Another run may tell no more than the last one: these two are no reason to run on and on.
+        wait = self._interval_seconds * RARELY_SHARE
+        rested = self._last_end is None or view.now - self._last_end >= wait
+        if measured.value.lower_bound and rested:
+            return self._mode, _Answer("lower_bound_only", "only a lower bound is known")
         if age > self._interval_seconds:
             return self._mode, _Answer("estimate_old", when)
-        if view.contradiction is not None:
-            wait = self._interval_seconds * CONTRADICTED_SHARE
-            if self._last_end is None or view.now - self._last_end >= wait:
-                return self._mode, _Answer("contradicted", view.contradiction)
+        if view.contradiction is not None and rested:
+            return self._mode, _Answer("contradicted", view.contradiction)
         if measured.source == SATURATED_TRAFFIC:
             return None, _Answer("passive_estimate_fresh", when)
         longer = self._limits.get(FioMode.BALANCED)

@@ -8,6 +8,7 @@ flush_finished; only the job id connects them (db/flush_job.cc, db/event_helpers
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from probes.rocksdb.log_events import Event
 from probes.rocksdb.samples import CompactionEvent, FlushEvent, LevelInput, TrivialMove
@@ -24,6 +25,9 @@ INTERNAL_KEY_BYTES = 8
 
 MAX_PARTS = 4096
 """Flushes under one job id: an atomic flush has one for each column family."""
+
+
+_Finished = TypeVar("_Finished", FlushEvent, CompactionEvent, TrivialMove)
 
 
 @dataclass(slots=True)
@@ -93,14 +97,10 @@ class JobTable:
 
     def clock_set(self, micros: int) -> None:
         """The wall clock jumped by ``micros``: what was before is told by the new clock's time."""
-        recent: tuple[deque[FlushEvent] | deque[CompactionEvent] | deque[TrivialMove], ...] = (
-            self.recent_flushes,
-            self.recent_compactions,
-            self.recent_moves,
-        )
-        for events in recent:
-            for index, event in enumerate(events):
-                events[index] = replace(event, wall_seconds=event.wall_seconds + micros / 1e6)  # type: ignore[call-overload]
+        seconds = micros / 1e6
+        _shift(self.recent_flushes, seconds)
+        _shift(self.recent_compactions, seconds)
+        _shift(self.recent_moves, seconds)
         for job in self._open.values():
             for flush in job.flushes:
                 flush.started_micros += micros
@@ -323,3 +323,8 @@ def _add_properties(flush: _OpenFlush, event: Event) -> None:
     own = entries * INTERNAL_KEY_BYTES
     flush.key_bytes = (flush.key_bytes or 0) + max(0, (table.raw_key_size or 0) - own)
     flush.value_bytes = (flush.value_bytes or 0) + (table.raw_value_size or 0)
+
+
+def _shift(events: deque[_Finished], seconds: float) -> None:
+    for index, event in enumerate(events):
+        events[index] = replace(event, wall_seconds=event.wall_seconds + seconds)

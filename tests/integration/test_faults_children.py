@@ -51,7 +51,7 @@ from tests.integration.faults import (
 )
 from tests.unit.model_inputs_samples import model_inputs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 
 NO_FIO = "fio: {enabled: false}\n"
@@ -193,8 +193,8 @@ def test_something_else_under_fios_name_gives_no_capacity(
     imposter = executable(place / "programs/fio", script)
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
-    paths = {"PATH": path_with(imposter.parent), "PYTHONPATH": calm_host(place)}
-    with daemon(place, *arguments, **paths) as running:
+    path = path_with(imposter.parent)
+    with daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running:
         fails(running, "fio", reason)
         imposter.unlink()
         page = published_still(running, database)
@@ -231,8 +231,8 @@ def test_the_daemon_ends_in_time_with_a_fio_that_ignores_sigterm(
     imposter = executable(place / "programs/fio", DEAF)
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
-    paths = {"PATH": path_with(imposter.parent), "PYTHONPATH": calm_host(place)}
-    with daemon(place, *arguments, **paths) as running:
+    path = path_with(imposter.parent)
+    with daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running:
         eventually(lambda: processes_naming(str(imposter)) != [], "it runs")
         eventually(
             lambda: any("trap" in c or "fio" in c for c in children(running.process.pid).values()),

@@ -26,7 +26,7 @@ from tests.integration.daemon import (
 )
 from tests.integration.faults import eventually, executable, probe, published_still, ticks
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CGROUPS = Path("/sys/fs/cgroup")
 DESCRIPTORS = 64
 MEMORY_BYTES = 128 * 1024 * 1024

@@ -24,6 +24,7 @@ from agent.learning.memory import (
 from agent.wear import record as wear_record
 from tests.integration.daemon import (
     Daemon,
+    Page,
     daemon,
     environment,
     processes_naming,
@@ -40,7 +41,7 @@ from tests.integration.faults import (
     ticks,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 
 MIB = 1048576
@@ -116,6 +117,11 @@ def runs_fio(pid: int) -> bool:
     return any(names(command, "fio") for command in children(pid).values())
 
 
+def counted(page: Page) -> float:
+    """What the daemon says that fio has written."""
+    return sum(value for _, value in page.samples("smaxd_written_bytes_total", purpose="fio"))
+
+
 def start(place: Path, config: str, database: Path, log: Path) -> "subprocess.Popen[bytes]":
     """The daemon, without waiting for anything."""
     with log.open("ab") as output:
@@ -169,7 +175,7 @@ def test_a_daemon_killed_at_any_moment_leaves_nothing_and_loses_nothing(
         assert scratch_files(place, but_of=[running.process.pid]) == []
         page = running.wait_until(
             lambda page: (
-                page.samples("smaxd_written_bytes_total", purpose="fio")
+                counted(page) == before + FIO_BYTES
                 and page.value("smax_recommended_puts_per_second", db=str(database))
                 and page.value("smax_estimated_keys", db=str(database))
             ),
@@ -183,8 +189,7 @@ def test_a_daemon_killed_at_any_moment_leaves_nothing_and_loses_nothing(
     assert "state_unusable" not in text
     assert len(running.events("state_loaded")) == 1
     assert_state_intact(place)
-    written = [value for _, value in page.samples("smaxd_written_bytes_total", purpose="fio")]
-    assert written == [before + FIO_BYTES] == [accounted(place)]
+    assert counted(page) == before + FIO_BYTES <= accounted(place)
     assert scratch_files(place) == []
 
 

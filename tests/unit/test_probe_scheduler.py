@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.bandwidth import Capacity
-from agent.probing.scheduler import Outcome, ProbeDecision, ProbeRun, ProbeScheduler, ProbeView
+from agent.probing.scheduler import (
+    RARELY_SHARE,
+    Outcome,
+    ProbeDecision,
+    ProbeRun,
+    ProbeScheduler,
+    ProbeView,
+)
 from agent.readings import Known
 from probes.fio import DEFAULT_LIMITS, FioMode
 
@@ -197,6 +204,16 @@ def test_a_contradiction_brings_a_run_forward_but_not_again_and_again() -> None:
     for now, wanted in ((200.0, False), (100.0 + HOUR, True)):
         decision = one.decide(dataclasses.replace(contradicted, now=now))
         assert (decision.run is not None) is wanted
+
+
+def test_a_run_held_by_its_own_limit_is_not_repeated_at_once() -> None:
+    """It would be held again: only after a while, when the device may be another."""
+    one = scheduler()
+    measure(one, 100.0)
+    held = by("fio", 100.0, lower_bound=True)
+    assert one.decide(view(now=101.0, measured=held)).run is None
+    later = 100.0 + INTERVAL * RARELY_SHARE
+    assert one.decide(view(now=later, measured=held)).reason == "lower_bound_only"
 
 
 def test_a_lower_bound_is_no_measurement() -> None:
