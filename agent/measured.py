@@ -5,7 +5,6 @@
 ``take_simulated(answer, at)`` its result.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,23 +16,8 @@ from agent.models.estimate import Estimate
 from agent.models.lsm import ModelInputs, Simulated, SimulatedRate
 from agent.models.lsm_estimate import simulator_estimate
 from agent.readings import Known, Missing, Quantity
+from agent.simulation_pace import SIMULATION_INTERVAL_SECONDS, SimulationPace
 from agent.snapshot import DeviceSnapshot
-
-SIMULATION_INTERVAL_SECONDS: Final = 300.0
-"""While the inputs stand still. A run costs 0.1 s of CPU, two thirds of it for starting the child,
-and up to half a second."""
-
-SIMULATION_EARLY_SECONDS: Final = 15.0
-"""How soon after a run another one may follow when the inputs moved, which happens most while a
-database is first watched."""
-
-SIMULATION_EARLY_RUNS: Final = 3.0
-SIMULATION_EARLY_SAVED_SECONDS: Final = 120.0
-"""How many such runs may be saved up, and how often one is: while the inputs keep moving there is
-a run every two minutes on the mean."""
-
-MOVED_RATIO: Final = 1.05
-"""The inputs moved when the bottleneck model, which sees every tick, moved by this factor."""
 
 SIMULATION_MAX_AGE_SECONDS: Final = 3 * SIMULATION_INTERVAL_SECONDS
 """An older run was made with other inputs than those of now."""
@@ -62,10 +46,8 @@ class MeasuredModels:
         self._inputs: ModelInputs | None = None
         self._asked = False
         self._max_age_seconds = SIMULATION_MAX_AGE_SECONDS
-        self._requested_at = -math.inf
-        self._requested_rate = 0.0
+        self._pace = SimulationPace()
         self._rate = 0.0  # by the bottleneck model
-        self._runs_left = SIMULATION_EARLY_RUNS
         self._taken: Simulated | Missing = _NOT_SIMULATED
         self._simulated: Known[SimulatedRate] | Missing = _NOT_SIMULATED
         self._simulator_estimate: Estimate | None = None
@@ -123,19 +105,9 @@ class MeasuredModels:
         """
         if self._inputs is None:
             return None
-        elapsed = now - self._requested_at
-        elapsed /= rarer
-        saved = min(
-            SIMULATION_EARLY_RUNS, self._runs_left + elapsed / SIMULATION_EARLY_SAVED_SECONDS
-        )
         self._max_age_seconds = SIMULATION_MAX_AGE_SECONDS * rarer
-        if elapsed < SIMULATION_INTERVAL_SECONDS:
-            change = self._rate / self._requested_rate if self._requested_rate > 0 else math.inf
-            moved = not 1.0 / MOVED_RATIO <= change <= MOVED_RATIO
-            if elapsed < SIMULATION_EARLY_SECONDS or not moved or saved < 1.0:
-                return None
-        self._runs_left = max(0.0, saved - 1.0)
-        self._requested_at, self._requested_rate = now, self._rate
+        if not self._pace.due(now, self._rate, rarer):
+            return None
         self._asked = True
         return self._inputs
 

@@ -25,6 +25,9 @@ MIN_CYCLES: Final = 6
 MAX_EVENTS: Final = 512
 """Newest compactions and flushes that are looked at: bounds the work of a tick."""
 
+OTHER_RECORDS_RATIO: Final = 1.25
+"""Records of one load, averaged over a memtable, differ by less than this factor."""
+
 FULL_BUFFER: Final = "Write Buffer Full"
 """FlushReason of a flush that took whole memtables (rocksdb/listener.h, kWriteBufferFull)."""
 
@@ -103,6 +106,8 @@ def flush_work(log: LogSample) -> FlushWork | None:
         by_family[flush.column_family] += flush.output_bytes
     family, most = by_family.most_common(1)[0]
     total = sum(by_family.values())
+    since = _like_the_newest([f for f in flushes if f.column_family == family])
+    flushes = [f for f in flushes if f.wall_seconds >= since]
     own = [f for f in flushes if f.column_family == family]
     # A flush for another reason (manual, shutdown, WAL size) takes part of a memtable only. Where
     # the version tells no reason, or all flushes have another one, all of them count.
@@ -121,6 +126,30 @@ def flush_work(log: LogSample) -> FlushWork | None:
         key_bytes=_ratio(flushes, lambda f: f.key_bytes, lambda f: f.table_entries),
         key_and_value_bytes=_ratio(flushes, _key_and_value, lambda f: f.table_entries),
     )
+
+
+def _like_the_newest(flushes: Sequence[FlushEvent]) -> float:
+    """Since when (Unix time) records have been about as large as now.
+
+    A load that was followed by deletes says nothing about them. Two flushes in a row that differ
+    end the run: a single one may have caught something else.
+    """
+    since, bytes_in_run, entries_in_run, unlike = flushes[-1].wall_seconds, 0.0, 0.0, 0
+    for flush in reversed(flushes):
+        if not flush.user_bytes or not flush.entries:
+            continue
+        size = flush.user_bytes / flush.entries
+        usual = bytes_in_run / entries_in_run if entries_in_run else size
+        if not usual / OTHER_RECORDS_RATIO <= size <= usual * OTHER_RECORDS_RATIO:
+            unlike += 1
+            if unlike == 2:
+                return since
+            continue
+        unlike = 0
+        since = flush.wall_seconds
+        bytes_in_run += flush.user_bytes
+        entries_in_run += flush.entries
+    return flushes[0].wall_seconds
 
 
 def _key_and_value(flush: FlushEvent) -> float | None:

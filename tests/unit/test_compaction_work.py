@@ -194,6 +194,25 @@ def test_flushes_of_part_of_a_memtable_do_not_tell_its_size() -> None:
     assert work.entries_per_flush.value == 1000.0
 
 
+def test_records_of_another_load_before_do_not_count() -> None:
+    """A fill that was followed by small records says nothing of these."""
+    fill = tuple(a_flush(float(n), entries=100) for n in range(10))
+    small = tuple(a_flush(10.0 + n) for n in range(3))
+    work = flush_work(a_log(recent_flushes=fill + small))
+    assert work is not None
+    assert work.user_bytes_per_entry is not None
+    assert work.user_bytes_per_entry.value == 111.0
+    assert work.flushes == 3
+
+
+def test_one_odd_flush_is_no_other_load() -> None:
+    """What came before it counts, and so does it."""
+    flushes = (a_flush(1.0), a_flush(2.0, entries=100), a_flush(3.0), a_flush(4.0))
+    work = flush_work(a_log(recent_flushes=flushes))
+    assert work is not None
+    assert work.flushes == 4
+
+
 def test_the_column_family_that_is_written_most_is_the_one_described() -> None:
     """By the bytes that its flushes write."""
     flushes = (
