@@ -5,6 +5,7 @@ import resource
 import stat
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -154,25 +155,26 @@ def test_ticks_that_find_no_room_are_counted(tmp_path: Path, lines: LogCapture) 
     assert recording.skipped == 3
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """No file may grow beyond this, as on a full disk."""
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """No file may grow beyond this, as on a full disk. Not for long: a test's report is one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
-    yield 3000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_ends_the_recording_only(
-    tmp_path: Path, lines: LogCapture, small_files: int
-) -> None:
+def test_a_full_disk_ends_the_recording_only(tmp_path: Path, lines: LogCapture) -> None:
     """One line in the log; what was written can be read, and ticks go on."""
     path = tmp_path / "x.rec"
     recorder = recorder_of(path, lines)
-    recorded(recorder, captured_ticks("v9.8.4"))
-    recorder.take(captured_ticks("v9.8.4")[0])
+    with files_of_at_most(3000):
+        recorded(recorder, captured_ticks("v9.8.4"))
+        recorder.take(captured_ticks("v9.8.4")[0])
 
-    assert path.stat().st_size == small_files
+    assert path.stat().st_size == 3000
     assert len(list(open_recording(str(path)))) > 0
     assert ending(lines) == [("recording_stopped", "File too large")]
 
