@@ -223,7 +223,8 @@ class ProbeScheduler:
         if measured is None:
             return self._mode, _Answer("first_measurement", "nothing was measured yet")
         age = measured.age_seconds(view.now)
-        when = f"{measured.source} measured it {age / 3600:.1f} h ago"
+        ago = f"{age / 60:.0f} min" if age < 7200 else f"{age / 3600:.0f} h"
+        when = f"{measured.source} measured the device {ago} ago"
         # Another run may tell no more than the last one: these two are no reason to run on and on.
         wait = self._interval_seconds * RARELY_SHARE
         rested = self._last_end is None or view.now - self._last_end >= wait
