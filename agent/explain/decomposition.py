@@ -53,7 +53,7 @@ def reference_point() -> tuple[float, float, float]:
     return (
         point.bandwidth_mib * MIB,
         DEFAULT_RECORD_SIZE_BYTES,
-        float(v4.UTILIZATION[MIDDLE]),
+        v4.UTILIZATION[MIDDLE],
     )
 
 

@@ -8,9 +8,6 @@ both, without branches.
 import math
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 PHASES: Final = ("initial", "middle", "final")
 """Phase names by index: all functions of the models speak in these indices."""
 
@@ -86,12 +83,3 @@ def phase_index(name: str) -> int:
         return PHASES.index(name)
     except ValueError:
         raise ValueError(f"unknown phase {name!r}; one of {', '.join(PHASES)}") from None
-
-
-def as_numbers(value: float | npt.ArrayLike | None) -> Number:
-    """None becomes NaN, a sequence an array; a plain number stays what it is."""
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, int | float):
-        return value
-    return np.asarray(value, dtype=np.float64)

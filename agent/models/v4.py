@@ -2,20 +2,16 @@
 
 The published formula, exactly, with the deviations listed in docs/models.md. Its utilization is in
 effect 1 / (bytes written per user byte at saturation) of one experiment on one machine.
+``agent.models.arrays`` computes it for whole arrays.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from agent.models.phase_votes import (
     INITIAL,
     PHASES,
     UNKNOWN,
     Number,
-    as_numbers,
     phase_by_votes,
     phase_index,
 )
@@ -29,31 +25,13 @@ from agent.models.prediction import (
     checked_rate,
 )
 
-UTILIZATION: Final = np.array([0.019, 0.047, 0.046])
+UTILIZATION: Final = (0.019, 0.047, 0.046)
 """By phase index: initial, middle, final."""
 
-_UTILIZATION_OF: Final = tuple(float(u) for u in UTILIZATION)
-"""The same for one number: indexing a tuple costs a tenth of indexing an array."""
 
-
-@dataclass(frozen=True, slots=True)
-class PredictionArrays:
-    """Predictions over arrays: all members have the shape of the bandwidths."""
-
-    puts_per_second: npt.NDArray[np.float64]
-    phase: npt.NDArray[np.integer[Any]]  # index into PHASES
-    confidence: npt.NDArray[np.integer[Any]]  # index into CONFIDENCE_LEVELS
-    factor: npt.NDArray[np.float64] | float
-
-
-def utilization_of(phase: Number) -> Number:
-    """Utilization by phase index, for one index or an array of them."""
-    return _UTILIZATION_OF[phase] if isinstance(phase, int) else UTILIZATION[phase]
-
-
-def put_rate(bandwidth_mib: Number, phase: Number, record_size_bytes: Number) -> Number:
+def put_rate(bandwidth_mib: Number, utilization: Number, record_size_bytes: Number) -> Number:
     """The formula itself; puts/s."""
-    return bandwidth_mib * MIB / record_size_bytes * utilization_of(phase)
+    return bandwidth_mib * MIB / record_size_bytes * utilization
 
 
 def confidence(bandwidth_mib: Number, phase: Number) -> Number:
@@ -85,14 +63,6 @@ def check_optional(name: str, value: float | None) -> None:
     """Raise InvalidInput for a known value that is negative, NaN or infinite."""
     if value is not None and not 0.0 <= value < float("inf"):
         raise InvalidInput(f"{name} is {value:g}; it must be 0 or more and finite")
-
-
-def checked_optional_array(name: str, value: npt.ArrayLike | None) -> Number:
-    """As a number or an array, NaN where unknown; InvalidInput for a negative or infinite one."""
-    numbers = as_numbers(value)
-    if np.any(numbers < 0.0) or np.any(numbers == float("inf")):
-        raise InvalidInput(f"{name} must be 0 or more and finite, or NaN where it is unknown")
-    return numbers
 
 
 def bandwidth_warnings(bandwidth_mib: float) -> tuple[str, ...]:
@@ -141,73 +111,15 @@ def predict(
     check_record_size(record_size_bytes)
     index = resolve_phase(bandwidth_mib, phase, runtime_minutes, database_size_gb)
     return Prediction(
-        puts_per_second=checked_rate(put_rate(bandwidth_mib, index, record_size_bytes)),
+        puts_per_second=checked_rate(
+            put_rate(bandwidth_mib, UTILIZATION[index], record_size_bytes)
+        ),
         model="v4",
         phase=PHASES[index],
         confidence=CONFIDENCE_LEVELS[confidence(bandwidth_mib, index)],
-        utilization=_UTILIZATION_OF[index],
+        utilization=UTILIZATION[index],
         factor=1.0,
         bandwidth_mib=bandwidth_mib,
         record_size=record_size_bytes,
         warnings=bandwidth_warnings(bandwidth_mib),
     )
-
-
-def predict_arrays(
-    bandwidth_mib: npt.ArrayLike,
-    *,
-    phase: npt.ArrayLike | None = None,
-    runtime_minutes: npt.ArrayLike | None = None,
-    database_size_gb: npt.ArrayLike | None = None,
-    record_size_bytes: npt.ArrayLike = DEFAULT_RECORD_SIZE_BYTES,
-) -> PredictionArrays:
-    """Predictions for arrays that broadcast to the shape of ``bandwidth_mib``.
-
-    ``phase`` holds indices into PHASES (votes decide when None); NaN marks an unknown runtime or
-    size. InvalidInput when any bandwidth or record size is not positive and finite, or a known
-    runtime or size is negative or infinite.
-    """
-    bandwidth, sizes = checked_arrays(bandwidth_mib, record_size_bytes)
-    phases = resolve_phases(bandwidth, phase, runtime_minutes, database_size_gb)
-    return PredictionArrays(
-        puts_per_second=put_rate(bandwidth, phases, sizes),
-        phase=phases,
-        confidence=confidence(bandwidth, phases),
-        factor=1.0,
-    )
-
-
-def checked_arrays(
-    bandwidth_mib: npt.ArrayLike, record_size_bytes: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], Number]:
-    """Both as float arrays, every element positive and finite; InvalidInput otherwise."""
-    bandwidth = np.asarray(bandwidth_mib, dtype=np.float64)
-    sizes = as_numbers(record_size_bytes)
-    # The extremes tell for all elements, and NaN propagates through both.
-    if bandwidth.size:
-        check_bandwidth(float(bandwidth.min()))
-        check_bandwidth(float(bandwidth.max()))
-    if np.size(sizes):
-        check_record_size(float(np.min(sizes)))
-        check_record_size(float(np.max(sizes)))
-    return bandwidth, sizes
-
-
-def resolve_phases(
-    bandwidth: npt.NDArray[np.float64],
-    phase: npt.ArrayLike | None,
-    runtime_minutes: npt.ArrayLike | None,
-    database_size_gb: npt.ArrayLike | None,
-) -> npt.NDArray[np.integer[Any]]:
-    """The given phase indices, checked, or those of the votes; the shape of ``bandwidth``."""
-    runtime = checked_optional_array("runtime in minutes", runtime_minutes)
-    size = checked_optional_array("database size in GB", database_size_gb)
-    if phase is None:
-        phases = phase_by_votes(bandwidth, runtime, size)
-    else:
-        phases = np.asarray(phase)
-        if not np.issubdtype(phases.dtype, np.integer):
-            raise InvalidInput("phases must be indices: 0 initial, 1 middle, 2 final")
-        if phases.size and (phases.min() < 0 or phases.max() >= len(PHASES)):
-            raise InvalidInput("phase index out of range: 0 initial, 1 middle, 2 final")
-    return np.broadcast_to(phases, bandwidth.shape)

@@ -1,17 +1,14 @@
 """V4.1: V4 times phase-dependent corrections, as published.
 
 Where the reference listing guesses at missing context, this takes only what is known; the list of
-these deviations is in docs/models.md.
+these deviations is in docs/models.md. ``agent.models.arrays`` computes it for whole arrays.
 """
 
 import math
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from agent.models import v4
-from agent.models.phase_votes import FINAL, INITIAL, MIDDLE, PHASES, UNKNOWN, Number, as_numbers
+from agent.models.phase_votes import PHASES, UNKNOWN
 from agent.models.prediction import (
     CONFIDENCE_LEVELS,
     DEFAULT_RECORD_SIZE_BYTES,
@@ -39,75 +36,60 @@ LARGE_CORRECTION: Final = 0.2
 """A factor further than this from 1 costs one step of confidence, from high upwards."""
 
 
-def transition(runtime_minutes: Number) -> Number:
+def transition(runtime_minutes: float) -> float:
     """The middle phase's ramp: 1 before minute 25 or unknown, a sigmoid to 35, then 1.1."""
-    if isinstance(runtime_minutes, int | float):
-        return _transition_at(float(runtime_minutes))
-    minutes = np.asarray(runtime_minutes, dtype=np.float64)
-    inside = np.clip(minutes, TRANSITION_START_MINUTE, TRANSITION_END_MINUTE)
-    ramp = 1.0 + TRANSITION_GAIN / (1.0 + np.exp(-10.0 * ((inside - 25.0) / 10.0 - 0.5)))
-    after = np.where(minutes > TRANSITION_END_MINUTE, 1.0 + TRANSITION_GAIN, ramp)
     # "not at or after the start" is also true of NaN: an unknown runtime has no ramp
-    return np.where(minutes >= TRANSITION_START_MINUTE, after, 1.0)
-
-
-def _transition_at(minutes: float) -> float:
-    if not minutes >= TRANSITION_START_MINUTE:
+    if not runtime_minutes >= TRANSITION_START_MINUTE:
         return 1.0
-    if minutes > TRANSITION_END_MINUTE:
+    if runtime_minutes > TRANSITION_END_MINUTE:
         return 1.0 + TRANSITION_GAIN
-    return 1.0 + TRANSITION_GAIN / (1.0 + math.exp(-10.0 * ((minutes - 25.0) / 10.0 - 0.5)))
+    return 1.0 + TRANSITION_GAIN / (1.0 + math.exp(-10.0 * ((runtime_minutes - 25.0) / 10.0 - 0.5)))
 
 
-def amplification_is_high(write_amplification: Number, read_amplification: Number) -> Number:
-    """True where WA + RA is known to be above 4: one known is enough, the other its default."""
+def amplification_is_high(write_amplification: float, read_amplification: float) -> bool:
+    """Whether WA + RA is known to be above 4: one known is enough, the other its default."""
     wa_known = write_amplification >= 0
     ra_known = read_amplification >= 0
-    if isinstance(wa_known, bool) and isinstance(ra_known, bool):
-        if not (wa_known or ra_known):
-            return False
-        wa = write_amplification if wa_known else DEFAULT_WRITE_AMPLIFICATION
-        ra = read_amplification if ra_known else DEFAULT_READ_AMPLIFICATION
-        return wa + ra > HIGH_AMPLIFICATION
-    wa = np.where(wa_known, write_amplification, DEFAULT_WRITE_AMPLIFICATION)
-    ra = np.where(ra_known, read_amplification, DEFAULT_READ_AMPLIFICATION)
-    return (wa + ra > HIGH_AMPLIFICATION) & (np.asarray(wa_known) | np.asarray(ra_known))
+    if not (wa_known or ra_known):
+        return False
+    wa = write_amplification if wa_known else DEFAULT_WRITE_AMPLIFICATION
+    ra = read_amplification if ra_known else DEFAULT_READ_AMPLIFICATION
+    return wa + ra > HIGH_AMPLIFICATION
 
 
 def factor(
-    phase: Number,
-    runtime_minutes: Number = UNKNOWN,
-    database_size_gb: Number = UNKNOWN,
-    write_amplification: Number = UNKNOWN,
-    read_amplification: Number = UNKNOWN,
-) -> Number:
+    phase: int,
+    runtime_minutes: float = UNKNOWN,
+    database_size_gb: float = UNKNOWN,
+    write_amplification: float = UNKNOWN,
+    read_amplification: float = UNKNOWN,
+) -> float:
     """What V4.1 multiplies V4 by, per phase index; unknown inputs are NaN."""
-    small = (database_size_gb < SMALL_DATABASE_GB) * 1
-    high = amplification_is_high(write_amplification, read_amplification) * 1
-    initial = INITIAL_FACTOR * (1.0 - (1.0 - SMALL_DATABASE_FACTOR) * small)
-    middle = MIDDLE_FACTOR * transition(runtime_minutes)
-    final = FINAL_FACTOR * (1.0 - (1.0 - HIGH_AMPLIFICATION_FACTOR) * high)
-    if isinstance(phase, int):
-        return (initial, middle, final)[phase]
-    return (phase == INITIAL) * initial + (phase == MIDDLE) * middle + (phase == FINAL) * final
+    small = database_size_gb < SMALL_DATABASE_GB
+    high = amplification_is_high(write_amplification, read_amplification)
+    return (
+        INITIAL_FACTOR * (SMALL_DATABASE_FACTOR if small else 1.0),
+        MIDDLE_FACTOR * transition(runtime_minutes),
+        FINAL_FACTOR * (HIGH_AMPLIFICATION_FACTOR if high else 1.0),
+    )[phase]
 
 
-def confidence(phase: Number, correction: Number) -> Number:
+def confidence(phase: int, correction: float) -> int:
     """Index into CONFIDENCE_LEVELS from the published accuracy of the phase.
 
     Over 90 % very high, over 80 % high, over 60 % medium, else low; high and very high lose one
     step under a large correction. Bandwidth plays no part, as in the reference listing.
     """
-    start = _START_OF[phase] if isinstance(phase, int) else _START[phase]
-    return start - (start >= 2) * (abs(correction - 1.0) > LARGE_CORRECTION)
+    start = LEVEL_BY_ACCURACY[phase]
+    return start - (start >= 2 and abs(correction - 1.0) > LARGE_CORRECTION)
 
 
 def _level_by_accuracy(percent: float) -> int:
     return (percent > 60.0) + (percent > 80.0) + (percent > 90.0)
 
 
-_START_OF: Final = tuple(_level_by_accuracy(percent) for percent in PHASE_ACCURACY_PERCENT)
-_START: Final = np.array(_START_OF)
+LEVEL_BY_ACCURACY: Final = tuple(_level_by_accuracy(percent) for percent in PHASE_ACCURACY_PERCENT)
+"""Where the confidence starts, by phase index."""
 
 
 def predict(
@@ -126,53 +108,24 @@ def predict(
     v4.check_optional("write amplification", write_amplification)
     v4.check_optional("read amplification", read_amplification)
     index = v4.resolve_phase(bandwidth_mib, phase, runtime_minutes, database_size_gb)
-    correction = float(
-        factor(
-            index,
-            UNKNOWN if runtime_minutes is None else runtime_minutes,
-            UNKNOWN if database_size_gb is None else database_size_gb,
-            UNKNOWN if write_amplification is None else write_amplification,
-            UNKNOWN if read_amplification is None else read_amplification,
-        )
+    correction = factor(
+        index,
+        UNKNOWN if runtime_minutes is None else runtime_minutes,
+        UNKNOWN if database_size_gb is None else database_size_gb,
+        UNKNOWN if write_amplification is None else write_amplification,
+        UNKNOWN if read_amplification is None else read_amplification,
     )
+    utilization = v4.UTILIZATION[index]
     return Prediction(
         puts_per_second=checked_rate(
-            v4.put_rate(bandwidth_mib, index, record_size_bytes) * correction
+            v4.put_rate(bandwidth_mib, utilization, record_size_bytes) * correction
         ),
         model="v4.1",
         phase=PHASES[index],
         confidence=CONFIDENCE_LEVELS[confidence(index, correction)],
-        utilization=v4.utilization_of(index),
+        utilization=utilization,
         factor=correction,
         bandwidth_mib=bandwidth_mib,
         record_size=record_size_bytes,
         warnings=v4.bandwidth_warnings(bandwidth_mib),
-    )
-
-
-def predict_arrays(
-    bandwidth_mib: npt.ArrayLike,
-    *,
-    phase: npt.ArrayLike | None = None,
-    runtime_minutes: npt.ArrayLike | None = None,
-    database_size_gb: npt.ArrayLike | None = None,
-    record_size_bytes: npt.ArrayLike = DEFAULT_RECORD_SIZE_BYTES,
-    write_amplification: npt.ArrayLike | None = None,
-    read_amplification: npt.ArrayLike | None = None,
-) -> v4.PredictionArrays:
-    """Predictions over arrays, as ``v4.predict_arrays``; NaN marks what is unknown."""
-    bandwidth, sizes = v4.checked_arrays(bandwidth_mib, record_size_bytes)
-    phases = v4.resolve_phases(bandwidth, phase, runtime_minutes, database_size_gb)
-    correction = factor(
-        phases,
-        as_numbers(runtime_minutes),
-        as_numbers(database_size_gb),
-        v4.checked_optional_array("write amplification", write_amplification),
-        v4.checked_optional_array("read amplification", read_amplification),
-    )
-    return v4.PredictionArrays(
-        puts_per_second=v4.put_rate(bandwidth, phases, sizes) * correction,
-        phase=phases,
-        confidence=confidence(phases, correction),
-        factor=correction,
     )

@@ -21,7 +21,7 @@ from agent.host_watch import HostWatch
 from agent.loop import Published
 from agent.main import host_state_for
 from agent.metrics import registry_for
-from agent.models import v4, v41
+from agent.models import arrays, v4, v41
 from agent.watch_tools import WatchTools
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
@@ -67,8 +67,8 @@ def model_figures() -> Iterator[Figure]:
     minutes = generator.uniform(0.0, 120.0, MILLION)
     size = generator.uniform(0.0, 100.0, MILLION)
     for name, predict, aims in (
-        ("V4", v4.predict_arrays, ("< 50", "< 200")),
-        ("V4.1", v41.predict_arrays, ("", "")),
+        ("V4", arrays.predict_v4, ("< 50", "< 200")),
+        ("V4.1", arrays.predict_v41, ("", "")),
     ):
         given = partial(predict, bandwidth, phase=phase)
         voted = partial(predict, bandwidth, runtime_minutes=minutes, database_size_gb=size)

@@ -1,6 +1,8 @@
 """The import rules: probes know nothing of the agent, decisions know no clock and no I/O."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -141,3 +143,12 @@ def test_decisions_open_no_files_and_print_nothing(module: str) -> None:
 def test_the_shell_is_named_without_leftovers() -> None:
     """A module that is gone must not keep its exemption for a later one of the same name."""
     assert set() == SHELL - set(modules_below("agent"))
+
+
+def test_the_daemon_is_not_burdened_with_what_only_its_children_and_commands_need() -> None:
+    """numpy alone would be a fifth of its memory; rocksdict holds the GIL while it catches up."""
+    code = "import sys, agent.main; print(*sorted({'numpy', 'rocksdict'} & {*sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []

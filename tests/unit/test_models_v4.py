@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.models import v4
+from agent.models import arrays, v4
 from agent.models.phase_votes import PHASES, phase_by_votes, phase_index
 from agent.models.prediction import CONFIDENCE_LEVELS, InvalidInput, Prediction
 
@@ -190,9 +190,9 @@ def test_a_bandwidth_or_record_size_that_is_not_positive_and_finite_is_refused(
     with pytest.raises(InvalidInput, match="record size"):
         v4.predict(100.0, record_size_bytes=bad)
     with pytest.raises(InvalidInput, match="bandwidth"):
-        v4.predict_arrays([100.0, bad, 200.0])
+        arrays.predict_v4([100.0, bad, 200.0])
     with pytest.raises(InvalidInput, match="record size"):
-        v4.predict_arrays([100.0, 100.0], record_size_bytes=[1.0, bad])
+        arrays.predict_v4([100.0, 100.0], record_size_bytes=[1.0, bad])
 
 
 @pytest.mark.parametrize("phase", [None, "middle"])
@@ -211,10 +211,10 @@ def test_a_known_runtime_or_size_that_is_no_number_is_refused_even_when_the_phas
 def test_arrays_refuse_the_same_values_but_take_nan_for_unknown(bad: float) -> None:
     """In an array only NaN can say "unknown"."""
     with pytest.raises(InvalidInput, match="runtime"):
-        v4.predict_arrays([100.0, 100.0], runtime_minutes=[1.0, bad])
+        arrays.predict_v4([100.0, 100.0], runtime_minutes=[1.0, bad])
     with pytest.raises(InvalidInput, match="size"):
-        v4.predict_arrays([100.0, 100.0], phase=[0, 1], database_size_gb=[1.0, bad])
-    unknown = v4.predict_arrays([100.0], runtime_minutes=[math.nan], database_size_gb=[math.nan])
+        arrays.predict_v4([100.0, 100.0], phase=[0, 1], database_size_gb=[1.0, bad])
+    unknown = arrays.predict_v4([100.0], runtime_minutes=[math.nan], database_size_gb=[math.nan])
     assert unknown.phase.tolist() == [2]
 
 
@@ -230,18 +230,18 @@ def test_an_unknown_phase_name_is_refused_with_the_names_there_are() -> None:
 def test_phase_arrays_must_hold_indices(phases: list[float]) -> None:
     """Negative indices would silently count from the end."""
     with pytest.raises(InvalidInput, match="phase"):
-        v4.predict_arrays([100.0, 100.0], phase=phases)
+        arrays.predict_v4([100.0, 100.0], phase=phases)
 
 
 def test_empty_arrays_give_empty_predictions() -> None:
     """No inputs, no outputs, no error."""
-    predictions = v4.predict_arrays([])
+    predictions = arrays.predict_v4([])
     assert (0,) == predictions.puts_per_second.shape == predictions.phase.shape
 
 
 def test_one_phase_and_one_record_size_serve_a_whole_array() -> None:
     """Scalars spread over the shape of the bandwidths."""
-    predictions = v4.predict_arrays([1000.0, 2000.0], phase=1, record_size_bytes=MIB)
+    predictions = arrays.predict_v4([1000.0, 2000.0], phase=1, record_size_bytes=MIB)
     assert pytest.approx(predictions.puts_per_second.tolist()) == [47.0, 94.0]
     assert predictions.factor == 1.0
     assert predictions.phase.tolist() == [1, 1]
@@ -253,16 +253,16 @@ def test_arrays_predict_what_the_scalar_predicts_by_votes(
 ) -> None:
     """One implementation serves both, so nothing may differ in the last bit."""
     bandwidths, runtimes, sizes, records = zip(*inputs, strict=True)
-    arrays = v4.predict_arrays(
+    found = arrays.predict_v4(
         bandwidths, runtime_minutes=runtimes, database_size_gb=sizes, record_size_bytes=records
     )
     singles = [
         v4.predict(b, runtime_minutes=r, database_size_gb=s, record_size_bytes=k)
         for b, r, s, k in inputs
     ]
-    assert [p.puts_per_second for p in singles] == arrays.puts_per_second.tolist()
-    assert [p.phase for p in singles] == [PHASES[i] for i in arrays.phase]
-    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in arrays.confidence]
+    assert [p.puts_per_second for p in singles] == found.puts_per_second.tolist()
+    assert [p.phase for p in singles] == [PHASES[i] for i in found.phase]
+    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in found.confidence]
 
 
 @given(st.lists(st.tuples(BANDWIDTHS, st.sampled_from(PHASES), RECORDS), min_size=1, max_size=20))
@@ -271,12 +271,12 @@ def test_arrays_predict_what_the_scalar_predicts_with_phases_given(
 ) -> None:
     """The vote is skipped in both."""
     bandwidths, phases, records = zip(*inputs, strict=True)
-    arrays = v4.predict_arrays(
+    found = arrays.predict_v4(
         bandwidths, phase=[phase_index(p) for p in phases], record_size_bytes=records
     )
     singles = [v4.predict(b, phase=p, record_size_bytes=k) for b, p, k in inputs]
-    assert [p.puts_per_second for p in singles] == arrays.puts_per_second.tolist()
-    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in arrays.confidence]
+    assert [p.puts_per_second for p in singles] == found.puts_per_second.tolist()
+    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in found.confidence]
 
 
 @given(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))

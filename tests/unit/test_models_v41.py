@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.models import v4, v41
+from agent.models import arrays, v4, v41
 from agent.models.phase_votes import PHASES, phase_index
 from agent.models.prediction import CONFIDENCE_LEVELS, InvalidInput, Prediction
 
@@ -218,7 +218,7 @@ def test_context_that_is_no_number_is_refused(argument: str, bad: float, phase: 
 def test_arrays_refuse_bad_context_too(argument: str, bad: float) -> None:
     """A negative size would else count as a known small database."""
     with pytest.raises(InvalidInput, match=r"must be 0 or more and finite"):
-        v41.predict_arrays([1000.0, 1000.0], phase=[0, 0], **{argument: [1.0, bad]})
+        arrays.predict_v41([1000.0, 1000.0], phase=[0, 0], **{argument: [1.0, bad]})
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0])
@@ -229,9 +229,9 @@ def test_bandwidth_and_record_size_are_checked_as_for_v4(bad: float) -> None:
     with pytest.raises(InvalidInput, match="record size"):
         v41.predict(100.0, phase="middle", record_size_bytes=bad)
     with pytest.raises(InvalidInput, match="bandwidth"):
-        v41.predict_arrays([100.0, bad])
+        arrays.predict_v41([100.0, bad])
     with pytest.raises(InvalidInput, match="record size"):
-        v41.predict_arrays([100.0], record_size_bytes=[bad])
+        arrays.predict_v41([100.0], record_size_bytes=[bad])
 
 
 def test_a_bandwidth_above_10000_is_warned_about_as_for_v4() -> None:
@@ -253,7 +253,7 @@ def test_arrays_predict_what_the_scalar_predicts(
 ) -> None:
     """Puts, phase, factor and confidence agree for known and unknown context alike."""
     bandwidths, runtimes, sizes, writes, reads, records = zip(*inputs, strict=True)
-    arrays = v41.predict_arrays(
+    found = arrays.predict_v41(
         bandwidths,
         phase=None if phase is None else phase_index(phase),
         runtime_minutes=runtimes,
@@ -275,26 +275,26 @@ def test_arrays_predict_what_the_scalar_predicts(
         for bandwidth, runtime, size, write, read, record in inputs
     ]
     assert [p.factor for p in singles] == pytest.approx(
-        np.asarray(arrays.factor).tolist(), rel=1e-12
+        np.asarray(found.factor).tolist(), rel=1e-12
     )
     assert [p.puts_per_second for p in singles] == pytest.approx(
-        arrays.puts_per_second.tolist(), rel=1e-12
+        found.puts_per_second.tolist(), rel=1e-12
     )
-    assert [p.phase for p in singles] == [PHASES[i] for i in arrays.phase]
-    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in arrays.confidence]
+    assert [p.phase for p in singles] == [PHASES[i] for i in found.phase]
+    assert [p.confidence for p in singles] == [CONFIDENCE_LEVELS[i] for i in found.confidence]
 
 
 def test_arrays_take_single_values_for_context() -> None:
     """One runtime, size or amplification serves all elements; None is unknown for all."""
-    arrays = v41.predict_arrays(
+    found = arrays.predict_v41(
         [5000.0, 1000.0, 100.0],
         phase=[0, 1, 2],
         runtime_minutes=30.0,
         database_size_gb=0.5,
         write_amplification=4.0,
     )
-    assert pytest.approx(np.asarray(arrays.factor).tolist()) == [0.765, 1.21275, 0.8528625]
-    bare = v41.predict_arrays([5000.0, 1000.0, 100.0], phase=[0, 1, 2])
+    assert pytest.approx(np.asarray(found.factor).tolist()) == [0.765, 1.21275, 0.8528625]
+    bare = arrays.predict_v41([5000.0, 1000.0, 100.0], phase=[0, 1, 2])
     assert pytest.approx(np.asarray(bare.factor).tolist()) == [0.85, 1.155, 0.89775]
 
 
