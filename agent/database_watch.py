@@ -34,6 +34,10 @@ from probes.samples import BlockDeviceSample, CgroupLimitsSample, ProcessSample
 DEVICE_CADENCE_SECONDS = 60.0
 """Mounts and free space change slowly; looking once a minute is enough."""
 
+LITTLE_SPACE_RATIO = 0.1
+"""With less than this of a file system free its space is looked at with every tick: it may run out
+within the minute, and once there is room again nobody should have to wait for it to be seen."""
+
 ACCESS_CADENCE_SECONDS = 60.0
 """What this user may read changes with a restart of somebody, if at all."""
 
@@ -181,8 +185,18 @@ class DatabaseWatch:
             if slot is not None:
                 yield slot
 
+    def _pace_places(self, now: float) -> None:
+        for _, slot in self._places.values():
+            answer = slot.answer(now)
+            if isinstance(answer, Known):
+                sample = answer.value
+                little = LITTLE_SPACE_RATIO * sample.filesystem_size_bytes
+                short = sample.filesystem_free_bytes < little
+                slot.pace(self._tools.config.tick_seconds if short else DEVICE_CADENCE_SECONDS)
+
     def renew(self, now: float) -> None:
         """Set up new probes when the database has become another one, or moved its files."""
+        self._pace_places(now)
         fingerprint = self._fingerprint.answer(now)
         if isinstance(fingerprint, Missing):
             if self.missing_since is None:

@@ -25,15 +25,17 @@ def choose_state_directory(
     environ: Mapping[str, str],
     database_paths: Sequence[str],
     system_directory: str = SYSTEM_DIRECTORY,
+    *,
+    make: bool = True,
 ) -> str | None:
     """The first usable of: configured, $STATE_DIRECTORY, the system's, the user's own.
 
     The system's is used by root only: elsewhere it belongs to another instance. The directory is
-    made, mode 0700. None when none can be used; StateDirectoryError when the configured one cannot,
-    for that is a mistake to be told of. Never a directory in a database.
+    made, mode 0700, unless ``make`` is off. None when none can be used; StateDirectoryError when
+    the configured one cannot, for that is a mistake to be told of. Never a directory in a database.
     """
     if configured is not None:
-        reason = _unusable(configured, database_paths)
+        reason = _unusable(configured, database_paths, make=make)
         if reason is not None:
             raise StateDirectoryError(
                 f"the state directory {configured} {reason}; choose a writable directory outside "
@@ -48,20 +50,23 @@ def choose_state_directory(
         candidates.append(system_directory)
     candidates.append(os.path.join(home, "smaxd"))
     for candidate in candidates:
-        if os.path.isabs(candidate) and _unusable(candidate, database_paths) is None:
+        if os.path.isabs(candidate) and _unusable(candidate, database_paths, make=make) is None:
             return candidate
     return None
 
 
-def _unusable(directory: str, database_paths: Sequence[str]) -> str | None:
-    """Why a directory cannot hold the state, as the end of a sentence; makes it if need be."""
+def _unusable(directory: str, database_paths: Sequence[str], *, make: bool) -> str | None:
+    """Why a directory cannot hold the state, as the end of a sentence."""
     database = enclosing_database(directory, database_paths)
     if database is not None:
         return f"lies in the database {database}"
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if make:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
         return f"cannot be made: {error.strerror}"
+    if not os.path.isdir(directory):
+        return "is no directory"
     if not os.access(directory, os.W_OK | os.X_OK) or os.statvfs(directory).f_flag & os.ST_RDONLY:
         return "is not writable"
     return None

@@ -106,6 +106,11 @@ class ScratchLoad:
         self._looked = (0.0, 0)
         self._phase = "start"
 
+    @property
+    def written_bytes(self) -> int:
+        """What the run has written so far, also when it failed."""
+        return self._written
+
     def run(self) -> Measured:
         """Run all phases; LoadFailed when the child fails. The child is gone afterwards."""
         options_directory = os.path.join(self._settings.directory, "options")

@@ -37,6 +37,7 @@ from agent.calibrate.scratch_directory import (
 from agent.calibrate.subject import Subject, read_subject
 from agent.calibrate.text import result_lines, size_text
 from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
+from agent.commands.accounting import account_for
 from agent.commands.calibrate_checks import (
     DEFAULT_COMPACTION_FILES,
     DEFAULT_SLOWDOWN_FILES,
@@ -143,6 +144,7 @@ def _run(
         try:
             result, aborted = _measure(
                 request,
+                environ,
                 clock,
                 place,
                 subject,
@@ -187,6 +189,7 @@ def _ending(signals: _Signals, guard: StallGuard, place: Place) -> Callable[[], 
 
 def _measure(
     request: Request,
+    environ: Mapping[str, str],
     clock: Clock,
     place: Place,
     subject: Subject,
@@ -219,7 +222,17 @@ def _measure(
     )
     with progress_display() as show:
         load = ScratchLoad(settings, options.text, clock, ending, show)
-        measured = load.run()
+        try:
+            measured = load.run()
+        finally:
+            account_for(
+                load.written_bytes,
+                "calibrate",
+                place.device,
+                environ,
+                state=request.state,
+                database_paths=() if subject.path is None else (subject.path,),
+            )
     effective = _effective(load.database_path, options)
     context = RunContext(
         wall_seconds=clock.wall(),

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from agent.commands.accounting import account_for
 from agent.main import private_directory_parent
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
@@ -67,7 +68,7 @@ def print_fio(path: str, mode: str, *, as_json: bool) -> int:
     clock, runner = SystemClock(), ProcessGroupRunner()
     kind = FioMode(mode)
     try:
-        device = BlockDeviceProbe(path, clock).read().device.devnum
+        device = BlockDeviceProbe(path, clock).read()
     except ProbeError:
         device = None  # fio measures the path all the same, only the others' writes are unknown
     try:
@@ -79,13 +80,15 @@ def print_fio(path: str, mode: str, *, as_json: bool) -> int:
                 runner,
                 kind,
                 DEFAULT_LIMITS[kind],
-                device_devnum=device,
+                device_devnum=None if device is None else device.device.devnum,
                 diskstats=DiskstatsProbe(clock).read,
             ).read()
         finally:
             remove_scratch_directory(directory)
     except ProbeError as error:
         return _failed(error)
+    if device is not None:
+        account_for(sample.written_bytes, "fio", device, os.environ)
     if as_json:
         _print_json(sample)
         return 0

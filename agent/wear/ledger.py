@@ -34,6 +34,7 @@ from agent.wear.budget import (
     WearAccount,
     daily_limit_bytes,
 )
+from agent.wear.receipts import Receipt, Receipts
 from agent.wear.record import MAX_ACCOUNTS, DamagedRecord, WearRecord, decode, encode
 
 FILE_NAME: Final = "wear.json"
@@ -92,6 +93,7 @@ class WearLedger:
         boot_time: Callable[[], BootTime] = system_boot_time,
     ) -> None:
         self._directory = directory
+        self._receipts = Receipts(directory.path)
         self._log = log
         self._boot_time = boot_time
         self._file = None if directory.path is None else AtomicFile(directory.path, FILE_NAME)
@@ -193,11 +195,15 @@ class WearLedger:
     def save(self) -> bool:
         """Save what changed; True when everything is on the device."""
         with self._writing:
-            return self._own_directory() and self._save()
+            if not self._own_directory() or not self._save():
+                return False
+            self._receipts.discard()
+            return True
 
     def start(self) -> None:
         """Load, and save from now on once a minute, in a thread of its own."""
         self.load()
+        self._take_receipts()
         self._thread = threading.Thread(target=self._save_often, name="wear", daemon=True)
         self._thread.start()
 
@@ -209,6 +215,7 @@ class WearLedger:
 
     def _save_often(self) -> None:
         while not self._closing.wait(SAVE_SECONDS):
+            self._take_receipts()
             with self._changing:
                 clock_is_old = self._now() - self._saved_seconds >= CLOCK_SAVE_SECONDS
                 due = clock_is_old or self._revision != self._saved_revision
@@ -218,6 +225,16 @@ class WearLedger:
             due = self._revision != self._saved_revision
         if due:
             self.save()
+
+    def _take_receipts(self) -> None:
+        """Charge what commands wrote; their receipts go with the next save."""
+        with self._writing:
+            if self._loaded:
+                self._receipts.take(self._charge_receipt)
+
+    def _charge_receipt(self, receipt: Receipt) -> None:
+        self.open_account(receipt.device, receipt.device_size_bytes)
+        self.charge(receipt.device, receipt.purpose, receipt.written_bytes)
 
     # Under _changing.
 

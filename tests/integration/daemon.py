@@ -93,9 +93,14 @@ class Daemon:
         lines = self.log_file.read_text().splitlines()
         return [line for line in lines if f" event={event} " in f"{line} "]
 
-    def wait_until(self, condition: Callable[[Page], object], what: str) -> Page:
+    def wait_until(
+        self,
+        condition: Callable[[Page], object],
+        what: str,
+        seconds: float = PATIENCE_SECONDS,
+    ) -> Page:
         """Scrape until the condition holds."""
-        give_up = time.monotonic() + PATIENCE_SECONDS
+        give_up = time.monotonic() + seconds
         while True:
             page = self.page()
             if condition(page):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.probing.host_probing import OPENING_SECONDS
 from tests.integration.daemon import (
     PATIENCE_SECONDS,
     ROOT,
@@ -415,6 +416,9 @@ def test_a_device_that_vanishes_is_followed_to_its_new_number(place: Path, volum
             running.wait_until(
                 lambda page: rate(page, database) and page.value(capacity, device=volume.device),
                 "the rate, and the capacity of the new device",
+                # fio waits after each opening of the database, and it is found twice: as files
+                # that nobody has open, then with its writer.
+                PATIENCE_SECONDS + 2 * OPENING_SECONDS,
             )
             back = running.page()
         no_defects(running)

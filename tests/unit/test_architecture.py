@@ -52,6 +52,7 @@ SHELL = {
     "agent.watch_tools",
     "agent.wear.ledger",
     "agent.wear.own_files",
+    "agent.wear.receipts",
 }
 """What reads, writes, waits or runs: everything else in the agent decides, and is held to it."""
 

@@ -1,6 +1,7 @@
 """What is watched on a host: databases that come and go, and the devices under them."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -293,3 +294,30 @@ def test_without_a_named_database_the_search_goes_on_with_those_that_run(host: H
 
     assert "discovery" in slots
     assert "wal" not in slots
+
+
+def test_a_file_system_with_little_space_is_looked_at_with_every_tick(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a probe neither starts on what was free a minute ago, nor waits once it is again."""
+    really = os.statvfs(host.database)
+    free = {"ratio": 0.05}
+
+    def space(_: BlockDeviceProbe) -> os.statvfs_result:
+        fields = list(really)
+        fields[4] = int(fields[2] * free["ratio"])  # f_bavail, of f_blocks
+        return os.statvfs_result(fields)
+
+    def seen_free() -> float:
+        sample = host.tick().devices[0].sample
+        return sample.filesystem_free_bytes / sample.filesystem_size_bytes
+
+    monkeypatch.setattr(BlockDeviceProbe, "_space", space)
+    seen_free()
+    free["ratio"] = 0.5
+    again = seen_free()
+    free["ratio"] = 0.4
+    rarely = seen_free()
+
+    assert again == pytest.approx(0.5, rel=1e-3)
+    assert rarely == pytest.approx(0.5, rel=1e-3)

@@ -17,6 +17,7 @@ from agent.state_directory import StateDirectory
 from agent.wear.account_clock import BootTime
 from agent.wear.budget import DAY_SECONDS, LEAST_DAILY_BYTES, Refused, Reservation
 from agent.wear.ledger import WearLedger, system_boot_time
+from agent.wear.receipts import Receipt, leave_receipt
 from agent.wear.record import decode
 
 LIMIT = LEAST_DAILY_BYTES
@@ -356,3 +357,40 @@ def test_no_day_sees_more_than_the_limit(steps: list[tuple[str, float]]) -> None
     for at, _ in writes:
         in_a_day = sum(size for when, size in writes if at - DAY_SECONDS < when <= at)
         assert in_a_day <= LIMIT
+
+
+def test_what_a_command_wrote_is_charged_once_and_its_receipt_goes_when_it_is_kept(
+    tmp_path: Path,
+) -> None:
+    """Also by the daemon after one that died between the two."""
+    machine = Machine(tmp_path)
+    first = machine.daemon()
+    first.save()
+    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5 * 10**6))
+    before = remaining(first)
+    first._take_receipts()
+    first._take_receipts()
+    assert written(first)["calibrate"] == 5 * 10**6
+    assert before - remaining(first) == 5 * 10**6
+    assert len(list(tmp_path.glob("written-*"))) == 1
+    assert first.save()
+    assert list(tmp_path.glob("written-*")) == []
+    machine.kill()
+    second = machine.daemon()
+    second._take_receipts()
+    assert written(second)["calibrate"] == 5 * 10**6
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"device":"d","device_size_bytes":1,"purpose":"fio","written_bytes":-5}'],
+)
+def test_a_receipt_that_is_none_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    """Nothing is charged, least of all negative amounts, and other people's files stay."""
+    ledger = Machine(tmp_path).daemon()
+    (tmp_path / "written-0.json").write_bytes(content)
+    before = remaining(ledger)
+    ledger._take_receipts()
+    assert ledger.save()
+    assert remaining(ledger) == before
+    assert (tmp_path / "written-0.json").exists()
