@@ -1,11 +1,11 @@
 """The child process of a calibration: opens the scratch database and puts until it is killed.
 
-Run by its file name as ``python scratch_writer.py SETTINGS`` (JSON) in a new private directory; it
-imports nothing of this project. It is told what to do, and tells what it did, through a page of
-shared memory (``Page``): rocksdict holds the interpreter's lock through every write, so that
-during a write stop no line of Python runs here, and no message could be read or sent. For the same
-reason it has one writing thread: a second one would only wait for the lock (measured: 4 threads
-put less than one); batches take the place of a write group.
+Run by its file name as ``python scratch_writer.py SETTINGS`` (JSON) in a new private directory; of
+this project it imports ``probes.tied`` only. It is told what to do, and tells what it did, through
+a page of shared memory (``Page``): rocksdict holds the interpreter's lock through every write, so
+that during a write stop no line of Python runs here, and no message could be read or sent. For the
+same reason it has one writing thread: a second one would only wait for the lock (measured: 4
+threads put less than one); batches take the place of a write group.
 
 Its parent ends it with SIGKILL, and the kernel does the same when the parent dies.
 """
@@ -14,13 +14,11 @@ import ctypes
 import json
 import mmap
 import os
-import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
-
-_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 PAGE_BYTES: Final = 4096
 
@@ -83,8 +81,14 @@ class Page:
 def main(arguments: list[str]) -> int:
     """Write the library's default options, or load the database, by ``settings["task"]``."""
     settings = json.loads(arguments[0])
-    _die_with_parent(int(settings["parent"]))
-    _first_to_die()
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from probes.tied import (  # noqa: PLC0415 - not to be found before the path is set
+        die_with_parent,
+        first_to_die,
+    )
+
+    die_with_parent(int(settings["parent"]))
+    first_to_die()
     try:
         if settings["task"] == "options":
             _write_default_options(settings["directory"])
@@ -103,21 +107,6 @@ def _failed(reason: str, detail: str) -> int:
     return 1
 
 
-def _die_with_parent(parent: int) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the kernel was asked
-
-
-def _first_to_die() -> None:
-    """When memory runs out, this process goes and not a database."""
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")
-    except OSError:
-        pass  # a sandbox without it; the default score already counts our memory
-
-
 def _write_default_options(directory: str) -> None:
     from rocksdict import Options, Rdict  # noqa: PLC0415 - its absence is an answer
 
@@ -127,7 +116,12 @@ def _write_default_options(directory: str) -> None:
 
 
 def _put(settings: dict[str, Any]) -> None:
-    from rocksdict import Options, Rdict, WriteBatch, WriteOptions  # noqa: PLC0415
+    from rocksdict import (  # noqa: PLC0415 - its absence is an answer
+        Options,
+        Rdict,
+        WriteBatch,
+        WriteOptions,
+    )
 
     page = Page(int(settings["page"]))
     try:

@@ -6,7 +6,7 @@ caller's process id. Prints one JSON object: the values, or {"reason": ..., "det
 
 It is a process of its own because rocksdict holds the interpreter's lock during the whole
 catch-up, and because a library that reads another program's files may crash or take memory without
-bound. It imports nothing of this project, so that it can be started by its file name.
+bound. It is started by its file name, and of this project it imports ``probes.tied`` only.
 
 A plain open in secondary mode writes into, and deletes from, the primary's directory; this is what
 prevents it: RocksDB is given PRIVATE/view, with symbolic links to CURRENT, MANIFEST and OPTIONS, as
@@ -24,13 +24,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 # psutil could do this, but importing it costs more CPU than the whole rest of the start.
 _IOPRIO_SET_NUMBER: Mapping[str, int] = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13  # ioprio_set(2): class in the bits above 13
-
-_PR_SET_PDEATHSIG = 1
 
 _NEVER = 2**62
 """For sizes and microseconds: RocksDB adds to some of them, so not the largest integer."""
@@ -67,8 +66,14 @@ def main(arguments: list[str]) -> int:
     """Print the values or the failure; 0 in both cases, since both are answers."""
     started = time.monotonic()
     database, wal_dir, private = arguments[:3]
-    _die_with_parent(int(arguments[5]))
-    _first_to_die()
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from probes.tied import (  # noqa: PLC0415 - not to be found before the path is set
+        die_with_parent,
+        first_to_die,
+    )
+
+    die_with_parent(int(arguments[5]))
+    first_to_die()
     _limit_ourselves(float(arguments[3]), int(arguments[4]))
     answer: dict[str, object]
     try:
@@ -84,22 +89,6 @@ def main(arguments: list[str]) -> int:
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
     return 0
-
-
-def _die_with_parent(parent: int) -> None:
-    """As in ``probes.tied``: an agent that is killed must not leave this process behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the kernel was asked
-
-
-def _first_to_die() -> None:
-    """As in ``probes.tied``: when memory runs out, neither a database nor the agent is to go."""
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("1000")
-    except OSError:
-        pass  # a sandbox without it
 
 
 def _limit_ourselves(timeout_seconds: float, memory_bytes: int) -> None:
