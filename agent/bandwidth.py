@@ -7,9 +7,9 @@ above a measurement proves it too low. Limits set by others cap it.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.plateau import Interval, Plateau, mean_rate
 from agent.rates import MeanRate
 from agent.readings import Known, Missing, Quantity, derive
 from probes.diskstats import DiskRates
@@ -36,33 +36,6 @@ SATURATED_FOR_SECONDS = 30.0
 
 SATURATED_WITHIN_SECONDS = 600.0
 """Bursts add up over this time: a compaction every few minutes fills the queue for seconds."""
-
-PLATEAU_INTERVALS = 12
-"""Among so many intervals in which writers waited for the device a plateau is looked for: after a
-change of the device's rate the old ones are gone within a minute of waiting."""
-
-PLATEAU_WITHIN_SECONDS = 900.0
-"""Older intervals say nothing of now."""
-
-PLATEAU_WRITE_DEPTH = 1.0
-"""Writes in flight on average from which on somebody always waits for the device."""
-
-PLATEAU_DEEPEST = 2.0
-"""And at least once this many, or all of it may have been a single writer's own pace."""
-
-PLATEAU_WIDTH = 0.04
-"""Rates of a plateau lie within this of each other, ..."""
-
-PLATEAU_DEPTH_RATIO = 1.5
-"""... while the deepest queue is so many times the shallowest: more waited, no more was written.
-On a device with room, rate grows as depth does (Little's law); here at most a tenth as much."""
-
-PLATEAU_LEAST_INTERVALS = 4
-PLATEAU_LEAST_SECONDS = 20.0
-"""Fewer may agree by chance."""
-
-PLATEAU_OUTLIERS = 2
-"""So many intervals may lie above a plateau: counters are read a little early or late."""
 
 NOISE_RATIO = 1.03
 """One interval may pass a mean by so much without proving it too low."""
@@ -95,16 +68,6 @@ class Capacity:
     lower_bound: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Interval:
-    """Natural traffic of some seconds that ended at ``at``."""
-
-    at: float
-    elapsed_seconds: float
-    bytes_per_second: float
-    write_depth: float
-
-
 class CapacityEstimate:
     """One device's capacity, followed over time."""
 
@@ -114,8 +77,10 @@ class CapacityEstimate:
         self._agreed = False  # a second measurement was of the same order as the first
         self._suspect: Known[Capacity] | None = None
         self._floors: deque[tuple[float, float]] = deque()
-        self._full: deque[_Interval] = deque()
-        self._waited: deque[_Interval] = deque(maxlen=PLATEAU_INTERVALS)
+        self._full: deque[Interval] = deque()
+        self._plateau = Plateau()
+        self._on_plateau: Known[Capacity] | None = None  # the last that rests on a plateau
+        self._before_plateau: Known[Capacity] | None = None
         self._last_fio_at: float | None = None
         self._passive: Known[Capacity] | None = None
         self._best: dict[str, float] = {}  # bytes/s by source
@@ -132,14 +97,28 @@ class CapacityEstimate:
         while self._floors[0][0] < at - FLOOR_WINDOW_SECONDS:
             self._floors.popleft()
         depth = rates.writes_per_second * (rates.write_await_seconds or 0.0)
-        interval = _Interval(at, elapsed_seconds, rates.write_bytes_per_second, depth)
-        mean = self._full_queue(interval, rates)
-        if mean is None:
-            mean = self._plateau(interval)
-        if mean is not None:
-            capacity = Capacity(mean, None, lower_bound=False)
-            self._passive = Known(capacity, SATURATED_TRAFFIC, at)
-            self._accept(self._passive)
+        interval = Interval(at, elapsed_seconds, rates.write_bytes_per_second, depth)
+        full, plateau = self._full_queue(interval, rates), self._plateau.add(interval)
+        if full is not None:
+            self._take_passive(full, at)
+        elif plateau is not None:
+            if self._measured is not self._on_plateau:
+                self._before_plateau = self._measured
+            self._on_plateau = self._take_passive(plateau, at)
+        elif (
+            self._measured is not None
+            and self._measured is self._on_plateau
+            and self._plateau.refutes(_rate(self._measured), at)
+        ):
+            # What was known before holds again; without it the capacity is not known.
+            self._measured, self._passive = self._before_plateau, None
+
+    def _take_passive(self, bytes_per_second: float, at: float) -> Known[Capacity]:
+        self._passive = Known(
+            Capacity(bytes_per_second, None, lower_bound=False), SATURATED_TRAFFIC, at
+        )
+        self._accept(self._passive)
+        return self._passive
 
     def add_fio(self, sample: FioSample) -> None:
         """Take a fio result into account, once.
@@ -169,7 +148,7 @@ class CapacityEstimate:
             self._full.clear()
         self._accept(capacity)
 
-    def _full_queue(self, interval: _Interval, rates: DiskRates) -> float | None:
+    def _full_queue(self, interval: Interval, rates: DiskRates) -> float | None:
         """The mean rate of the last half minute with a full queue, once there was so much of it."""
         # io_ticks is sampled: a device with requests in flight all the time may count none.
         busy = rates.busy_ratio >= SATURATED_BUSY_RATIO or rates.busy_ratio == 0.0
@@ -182,35 +161,11 @@ class CapacityEstimate:
         self._full.append(interval)
         while self._full[0].at < interval.at - SATURATED_WITHIN_SECONDS:
             self._full.popleft()
-        latest: list[_Interval] = []
+        latest: list[Interval] = []
         for one in reversed(self._full):
             latest.append(one)
             if sum(each.elapsed_seconds for each in latest) >= SATURATED_FOR_SECONDS:
-                return _mean_rate(latest)
-        return None
-
-    def _plateau(self, interval: _Interval) -> float | None:
-        """The rate that deeper queues did not raise; None unless this interval lies on it."""
-        if not interval.write_depth >= PLATEAU_WRITE_DEPTH:
-            return None
-        self._waited.append(interval)
-        while self._waited[0].at < interval.at - PLATEAU_WITHIN_SECONDS:
-            self._waited.popleft()
-        ranked = sorted((one.bytes_per_second for one in self._waited), reverse=True)
-        for top in ranked[: PLATEAU_OUTLIERS + 1]:
-            band = [
-                one
-                for one in self._waited
-                if top * (1.0 - PLATEAU_WIDTH) <= one.bytes_per_second <= top
-            ]
-            depths = [one.write_depth for one in band]
-            if (
-                interval in band
-                and len(band) >= PLATEAU_LEAST_INTERVALS
-                and sum(one.elapsed_seconds for one in band) >= PLATEAU_LEAST_SECONDS
-                and max(depths) >= max(PLATEAU_DEEPEST, PLATEAU_DEPTH_RATIO * min(depths))
-            ):
-                return _mean_rate(band)
+                return mean_rate(latest)
         return None
 
     def _accept(self, measured: Known[Capacity]) -> None:
@@ -264,7 +219,7 @@ class CapacityEstimate:
             return f"natural traffic reached {highest / rate:.2f} times the measured capacity"
         full = [one for one in self._full if one.at > max(since, now - SATURATED_WITHIN_SECONDS)]
         if len(full) >= CONTRADICTING_INTERVALS:
-            mean = _mean_rate(full)
+            mean = mean_rate(full)
             if mean * CONTRADICTING_RATIO < rate:
                 return f"the device's queue was full at {mean / rate:.2f} of the measured capacity"
         return None
@@ -309,11 +264,6 @@ class CapacityEstimate:
         if sustained is not None and burst and _rate(sustained) < _rate(best):
             best = sustained
         return _limited(best, limit_bytes_per_second)
-
-
-def _mean_rate(intervals: Sequence[_Interval]) -> float:
-    seconds = sum(one.elapsed_seconds for one in intervals)
-    return sum(one.bytes_per_second * one.elapsed_seconds for one in intervals) / seconds
 
 
 def _rate(capacity: Known[Capacity]) -> float:

@@ -1,12 +1,14 @@
 """How far natural traffic alone measures a device's capacity, on recordings of real databases.
 
-    python -m tests.bench.passive_capacity
+    python -m tests.bench.passive_capacity            # on the recordings that are test data
+    python -m tests.bench.passive_capacity --results DIR   # on all that tests/bench/accuracy left
 
 Each recording is replayed with fio's results taken out. Share: of the recorded time from the first
 tick on, and from the first passive measurement on, in which the estimate lay within 10 % of what
 the device was throttled to. Most recordings begin with two minutes of load at 30 % of S_max.
 """
 
+import argparse
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,14 +53,18 @@ class PassiveRecord:
         return self.good_seconds / max(1e-9, self.seconds - self.first_seconds)
 
 
-def passive_record(name: str) -> PassiveRecord:
-    """Replay one recording's device counters, without fio's results and without visible limits."""
+def passive_record(name: str, recording: Path | None = None) -> PassiveRecord:
+    """Replay one recording's device counters, without fio's results and without visible limits.
+
+    The recording of scenario ``name`` that is test data, unless another one is given.
+    """
     truth = next(s.device_mb_per_second for s in SCENARIOS if s.name == name) * 1e6
     state = DeviceState(86400.0)
     start = before = None
     first = worst = None
     good = wrong = bounded = 0.0
-    for findings in open_recording(str(RECORDINGS / name / "recording.gz")):
+    path = recording or RECORDINGS / name / "recording.gz"
+    for findings in open_recording(str(path)):
         if not findings.devices:
             continue
         device = dataclasses.replace(findings.devices[0], fio=_NO_FIO)
@@ -84,26 +90,55 @@ def passive_record(name: str) -> PassiveRecord:
     return PassiveRecord(name, truth, before - start, first, good, wrong, bounded, worst)
 
 
-def lines() -> Iterator[str]:
+def results(directory: Path) -> list[tuple[str, Path]]:
+    """Scenario and recording of each run below a directory of tests/bench/accuracy."""
+    known = {scenario.name for scenario in SCENARIOS}
+    return [
+        (path.parts[-3], path)
+        for path in sorted(directory.glob("*/*/recording*"))
+        if path.parts[-3] in known
+    ]
+
+
+def lines(recordings: list[tuple[str, Path | None]]) -> Iterator[str]:
     """A table for people."""
-    yield f"{'recording':<14}{'first after':>12}{'within 10 %':>13}{'since first':>13}{'worst':>8}"
-    records = [passive_record(name) for name in NAMES]
-    for record in records:
+    yield f"{'recording':<28}{'first after':>12}{'within 10 %':>13}{'since first':>13}{'worst':>8}"
+    records = []
+    for name, path in recordings:
+        record = passive_record(name, path)
+        records.append(record)
         first = "never" if record.first_seconds is None else f"{record.first_seconds:.0f} s"
         worst = "-" if record.worst_error is None else f"{record.worst_error:.1%}"
         yield (
-            f"{record.name:<14}{first:>12}{record.good_share:>13.0%}"
+            f"{record.name:<28}{first:>12}{record.good_share:>13.0%}"
             f"{record.good_share_after_first:>13.0%}{worst:>8}"
         )
     seconds = sum(record.seconds for record in records)
     good = sum(record.good_seconds for record in records)
     wrong = sum(record.wrong_seconds for record in records)
+    measured = sum(r.seconds - r.first_seconds for r in records if r.first_seconds is not None)
+    never = sum(record.first_seconds is None for record in records)
     yield (
         f"all: {good:.0f} of {seconds:.0f} s ({good / seconds:.0%}) within 10 %, "
-        f"{wrong:.0f} s wrong, the rest not measured yet"
+        f"{wrong:.0f} s wrong, the rest not measured yet; "
+        f"{good / max(1.0, measured):.0%} of the time since the first measurement, "
+        f"which {never} of {len(records)} never had"
     )
 
 
-if __name__ == "__main__":
-    for line in lines():
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="passive_capacity", description=__doc__)
+    parser.add_argument(
+        "--results", type=Path, metavar="DIR", help="of tests/bench/accuracy"
+    )
+    directory = parser.parse_args().results
+    recordings: list[tuple[str, Path | None]] = (
+        [(name, None) for name in NAMES] if directory is None else [*results(directory)]
+    )
+    for line in lines(recordings):
         print(line)
+
+
+if __name__ == "__main__":
+    main()

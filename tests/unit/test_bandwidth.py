@@ -286,6 +286,36 @@ def test_a_plateau_below_a_recent_one_waits_until_the_old_one_is_outweighed() ->
     assert found.value.bytes_per_second == pytest.approx(50.0, rel=0.02)
 
 
+def test_a_plateau_whose_rate_is_also_written_with_a_free_queue_was_none() -> None:
+    """RocksDB's rate limiter writes at a steady pace, beside deep and shallow queues alike."""
+    estimate = measured(300.0)
+    waiting(estimate, *FLAT)
+    assert bytes_per_second(estimate) == pytest.approx(100.0, rel=0.02)
+    waiting(estimate, (99.0, 0.3), since=100.0)
+    assert bytes_per_second(estimate) == pytest.approx(100.0, rel=0.02)  # one reading is noise
+    waiting(estimate, (100.0, 0.3), since=110.0)
+    assert estimate.measured == Known(Capacity(300.0, 0.05, False), "fio", 0.0)
+    assert estimate.passive is None
+    waiting(estimate, *FLAT, since=120.0)
+    assert bytes_per_second(estimate) == 300.0
+
+
+def test_a_refuted_plateau_that_followed_nothing_leaves_the_capacity_unknown() -> None:
+    """Absent rather than wrong."""
+    estimate = CapacityEstimate(DAY)
+    waiting(estimate, *FLAT)
+    waiting(estimate, (100.0, 0.3), (100.0, 0.3), since=100.0)
+    assert estimate.measured is None
+
+
+def test_a_slower_rate_with_a_free_queue_refutes_no_plateau() -> None:
+    """Load that comes and goes is the usual case."""
+    estimate = CapacityEstimate(DAY)
+    waiting(estimate, *FLAT)
+    waiting(estimate, *((90.0, 0.3),) * 10, since=100.0)
+    assert bytes_per_second(estimate) == pytest.approx(100.0, rel=0.02)
+
+
 def test_an_aborted_fio_never_lowers_a_measurement() -> None:
     """It bounds the capacity from below, and stands where nothing or less is known."""
     estimate = measured(100.0)
