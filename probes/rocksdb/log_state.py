@@ -6,6 +6,7 @@ Pure: takes lines, knows no files and no clock.
 from dataclasses import replace
 
 from probes.rocksdb import log_events, log_lines, log_marks
+from probes.rocksdb.log_clock import LogClock
 from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
 from probes.rocksdb.log_events import EVENT_MARK, Event
 from probes.rocksdb.log_jobs import JobTable
@@ -14,9 +15,6 @@ from probes.rocksdb.samples import BackgroundError, LogSample, StatsDump
 from probes.rocksdb.stats_dump import DUMP_MARK, StatsDumpParser
 
 MAX_DUMP_LINES = 200_000
-_MAX_LINES_WITHOUT_TIME = 4096
-_QUARTER_HOUR_MICROS = 900_000_000
-_MAX_OFFSET_MICROS = 15 * 3_600_000_000
 _COMMONEST_EVENT = "table_file_creation"
 
 MAX_TABLE_DIRECTORIES = 16
@@ -32,14 +30,9 @@ class LogState:
     def __init__(self, keep_seconds: float = 900.0, offset_seconds: float = 0.0) -> None:
         self.damaged_lines = 0
         self._keep_micros = int(keep_seconds * 1e6)
-        self._offset = round(offset_seconds * 1e6)  # local time minus UTC
+        self._clock = LogClock(offset_seconds)
         self._version: str | None = None
         self._table_directories: list[str] = []
-        self._header_local: int | None = None
-        self._logged_before_header: int | None = None
-        self._opened_micros: int | None = None
-        self._first_micros: int | None = None
-        self._last_micros: int | None = None
         self._jobs = JobTable()
         self._families: dict[int, str] = {}
         self._level_files: dict[str, tuple[int, ...]] = {}
@@ -52,9 +45,6 @@ class LogState:
         self._has_events = False
         self._rate_limiter: bool | None = None
         self._moving: str | None = None
-        self._block, self._line_start = b"", 0  # what is being fed, and where its current line is
-        self._clock_jump: tuple[int, int] | None = None  # micros, and half way between the clocks
-        self._clock_shift_micros = 0
 
     def learn_header(self, block: bytes) -> None:
         """Take only version, directories, opening and offset to UTC from the beginning of a LOG.
@@ -85,8 +75,8 @@ class LogState:
             return
         if not block.endswith(b"\n"):
             block += b"\n"
-        if self._clock_jump is not None:
-            at = self._line_after(*self._clock_jump, block)
+        if self._clock.jumped:
+            at = self._clock.line_after_jump(block)
             self._feed(block[:at])
             if at == len(block):
                 return
@@ -98,8 +88,7 @@ class LogState:
     def _feed(self, block: bytes) -> None:
         if not block:
             return
-        self._block = block
-        self._note_first(block)  # before any event, which tells the offset that it is converted by
+        self._clock.begin(block)
         done = self._dump_lines(block, 0) if self._dump is not None else 0
         start = end = -1
         line = b""
@@ -112,7 +101,7 @@ class LogState:
                 start = block.rfind(b"\n", 0, at) + 1
                 end = block.find(b"\n", at)
                 line = block[start:end]
-                self._line_start = start
+                self._clock.line_at(start)
                 seen = 0
             kind = hit & log_marks.KIND_MASK
             if seen >> kind & 1:
@@ -129,15 +118,12 @@ class LogState:
                     done = self._dump_lines(block, end + 1)
             else:
                 self._text_line(line, mark)
-        last = self._newest_before(block, len(block))
-        if last is not None:
-            self._last_micros = last
-        self._block, self._line_start = b"", 0
+        self._clock.end()
 
     @property
     def last_wall_seconds(self) -> float | None:
         """Unix time of the newest line read."""
-        return _seconds(self._last_micros)
+        return _seconds(self._clock.last_micros)
 
     def finish(self) -> None:
         """No more lines of this file will come.
@@ -157,32 +143,13 @@ class LogState:
         the first that shows the jump. All of it is given by the new clock's time from then on.
         """
         self._shift_times()  # of an earlier jump that no line has shown
-        micros = round(seconds * 1e6)
-        self._clock_jump = (micros, round(previous_wall_seconds * 1e6) + micros // 2)
-
-    def _line_after(self, jump_micros: int, half_way_micros: int, block: bytes) -> int:
-        """Where the first line begins that was written after the jump; the end when none was."""
-        start = 0
-        while start < len(block):
-            local = log_lines.line_micros(block[start : start + 40])
-            if local is not None:
-                later = local - self._offset > half_way_micros
-                if later == (jump_micros > 0):
-                    return start
-            start = block.index(b"\n", start) + 1
-        return start
+        self._clock.clock_set(seconds, previous_wall_seconds)
 
     def _shift_times(self) -> None:
         """Tell the times of before a jump by the clock of after it."""
-        if self._clock_jump is None:
+        micros = self._clock.shift()
+        if not micros:
             return
-        micros, self._clock_jump = self._clock_jump[0], None
-        self._clock_shift_micros += micros
-        self._first_micros = _shifted(self._first_micros, micros)
-        self._last_micros = _shifted(self._last_micros, micros)
-        self._opened_micros = _shifted(self._opened_micros, micros)
-        self._header_local = _shifted(self._header_local, micros)
-        self._logged_before_header = _shifted(self._logged_before_header, micros)
         self._error.since_micros += micros
         self._stalls.clock_set(micros)
         self._jobs.clock_set(micros)
@@ -191,59 +158,8 @@ class LogState:
                 self._stats_dump, wall_seconds=self._stats_dump.wall_seconds + micros / 1e6
             )
 
-    def _note_first(self, block: bytes) -> None:
-        if self._first_micros is not None:
-            return
-        start = 0
-        for _ in range(_MAX_LINES_WITHOUT_TIME):
-            local = log_lines.line_micros(block[start : start + 40])
-            if local is not None:
-                self._first_micros = local - self._offset
-                return
-            start = block.find(b"\n", start) + 1
-            if start == 0:
-                return
-
-    def _newest_before(self, block: bytes, end: int) -> int | None:
-        """When the last line with a time before ``end`` was written."""
-        for _ in range(_MAX_LINES_WITHOUT_TIME):
-            if end <= 0:
-                break
-            start = block.rfind(b"\n", 0, end - 1) + 1
-            local = log_lines.line_micros(block[start : start + 40])
-            if local is not None:
-                return local - self._offset
-            end = start
-        return None
-
-    def _logged_before(self) -> int | None:
-        """When the last line before the current one was written, however the LOG was cut."""
-        last = self._newest_before(self._block, self._line_start)
-        return self._last_micros if last is None else last
-
     def _learn_offset(self, line: bytes, time_micros: int) -> None:
-        local = log_lines.made_micros(line)
-        if local is None:
-            return
-        quarters = round((local - time_micros) / _QUARTER_HOUR_MICROS)
-        offset = quarters * _QUARTER_HOUR_MICROS
-        if abs(offset) > _MAX_OFFSET_MICROS or offset == self._offset:
-            return
-        change = offset - self._offset
-        self._offset = offset
-        if not self._has_events:
-            # What was read before the first event was converted with a guess.
-            if self._first_micros is not None:
-                self._first_micros -= change
-            if self._opened_micros is not None:
-                self._opened_micros -= change
-
-    def _at(self, line: bytes) -> int:
-        """When the message of this line was made, in Unix microseconds."""
-        local = log_lines.made_micros(line)
-        if local is None:
-            return self._logged_before() or 0
-        return local - self._offset
+        self._clock.learn_offset(line, time_micros, guessed=not self._has_events)
 
     # -- text lines
 
@@ -257,7 +173,7 @@ class LogState:
         elif mark == log_marks.MOVE_MARK:
             if (move := log_lines.parse_move(line)) is not None:
                 tell = self._stalls.moved if move.done else self._stalls.moving
-                tell(move.column_family, move.local_micros - self._offset)
+                tell(move.column_family, self._clock.utc(move.local_micros))
                 self._moving = move.column_family
                 if move.level_files is not None:
                     self._note_levels(move.column_family, move.level_files)
@@ -267,7 +183,7 @@ class LogState:
             if (name := log_lines.parse_failed_compaction(line)) is not None:
                 self._jobs.compaction_failed(name)
         elif mark in ERROR_MARKS:
-            self._error.feed(line, self._at(line))
+            self._error.feed(line, self._clock.made_at(line))
             self._flush_result(line)
         elif mark == log_marks.VERSION_MARK:
             self._header(line)
@@ -276,7 +192,7 @@ class LogState:
         elif mark == log_marks.OPENING_MARK:
             self._opened(line, fresh=True)
         elif mark == log_marks.CLOSED_MARK:
-            self._closed(self._at(line))
+            self._closed(self._clock.made_at(line))
         elif mark in log_marks.FAMILY_MARKS:
             family_id = log_lines.parse_family(line)
             if family_id is not None and len(self._families) < MAX_COLUMN_FAMILIES:
@@ -284,7 +200,7 @@ class LogState:
         elif mark == log_marks.DROPPED_MARK:
             number = line.rpartition(b" ")[2].strip()
             if number.isdigit() and (gone := self._families.pop(int(number[:18]), None)):
-                self._stalls.column_family_dropped(gone, self._at(line))
+                self._stalls.column_family_dropped(gone, self._clock.made_at(line))
                 self._level_files.pop(gone, None)
         elif mark == log_marks.LASTED_MARK:
             if (flush := log_lines.parse_flush_cpu(line)) is not None:
@@ -292,7 +208,7 @@ class LogState:
         elif mark == log_marks.LIMITER_MARK:
             self._rate_limiter = log_lines.parse_rate_limiter(line)
         elif mark == log_marks.DUMPING_MARK:
-            self._dumping_micros = self._at(line)
+            self._dumping_micros = self._clock.made_at(line)
 
     def _flush_result(self, line: bytes) -> None:
         if (job := log_lines.parse_failed_flush(line)) is not None:
@@ -309,12 +225,11 @@ class LogState:
             stall.state,
             stall.cause,
             stall.delayed_write_rate,
-            stall.local_micros - self._offset,
+            self._clock.utc(stall.local_micros),
         )
 
     def _header(self, line: bytes) -> None:
-        self._header_local = log_lines.line_micros(line)
-        self._logged_before_header = self._logged_before()
+        self._clock.header(line)
         self._table_directories.clear()
         version = line.partition(log_marks.VERSION_MARK)[2].strip()[:32]
         if version:
@@ -330,16 +245,12 @@ class LogState:
 
     def _opened(self, line: bytes, *, fresh: bool) -> None:
         """The database was opened. A LOG that rolled by size repeats the header but not this."""
-        local = self._header_local
-        if local is None:
-            local = log_lines.line_micros(line)
         if fresh:
             # It was closed, or died, no later than the last thing that was logged before.
-            before = self._logged_before_header
-            self._closed(self._at(line) if before is None else before)
+            before = self._clock.logged_before_header
+            self._closed(self._clock.made_at(line) if before is None else before)
             self._level_files.clear()
-        if local is not None:
-            self._opened_micros = local - self._offset
+        self._clock.opened(line)
 
     def _closed(self, at_micros: int) -> None:
         self._stalls.database_closed(at_micros)
@@ -440,12 +351,13 @@ class LogState:
     ) -> LogSample:
         """The state now; ``split_damage`` is what the line splitter counted."""
         self._shift_times()  # the lines to come are of after the jump
-        if self._last_micros is not None:
-            self._jobs.forget_before((self._last_micros - self._keep_micros) / 1e6)
+        clock = self._clock
+        if clock.last_micros is not None:
+            self._jobs.forget_before((clock.last_micros - self._keep_micros) / 1e6)
         jobs = self._jobs
-        opened = self._opened_micros
-        if opened is None and not self._has_events and self._header_local is not None:
-            opened = self._header_local - self._offset  # a log level that hides the opening
+        opened = clock.opened_micros
+        if opened is None and not self._has_events:
+            opened = clock.header_micros  # a log level that hides the opening
         error = None
         if self._error.message is not None:
             error = BackgroundError(self._error.message, self._error.since_micros / 1e6)
@@ -454,8 +366,8 @@ class LogState:
             log_path=log_path,
             rocksdb_version=self._version,
             table_directories=tuple(self._table_directories),
-            first_wall_seconds=_seconds(self._first_micros),
-            last_wall_seconds=_seconds(self._last_micros),
+            first_wall_seconds=_seconds(clock.first_micros),
+            last_wall_seconds=_seconds(clock.last_micros),
             opened_wall_seconds=_seconds(opened),
             flushes=jobs.flushes,
             compactions=jobs.compactions,
@@ -468,7 +380,7 @@ class LogState:
             recent_compactions=tuple(jobs.recent_compactions),
             recent_moves=tuple(jobs.recent_moves),
             rate_limiter=self._rate_limiter,
-            clock_shift_seconds=self._clock_shift_micros / 1e6,
+            clock_shift_seconds=clock.shifted_micros / 1e6,
             stalls=self._stalls.conditions(),
             stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
             stall_count=self._stalls.entered(),
@@ -478,10 +390,6 @@ class LogState:
             has_events=self._has_events,
             damaged_lines=self.damaged_lines + split_damage,
         )
-
-
-def _shifted(at_micros: int | None, micros: int) -> int | None:
-    return None if at_micros is None else at_micros + micros
 
 
 def _seconds(micros: int | None) -> float | None:
