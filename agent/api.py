@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from agent.alerts.engine import AlertState
+from agent.alerts.standing import standing_of
 from agent.metrics import is_stalled
 from agent.models.estimate import Estimate
 from agent.models.prediction import Prediction
@@ -16,6 +18,7 @@ from agent.status_documents import (
     DeviceDocument,
     EstimateDocument,
     LevelDocument,
+    OrderDocument,
     PhaseDocument,
     PlaceDocument,
     PredictionDocument,
@@ -96,22 +99,48 @@ def status_document(snapshot: Snapshot, now: float) -> StatusDocument:
             )
             for state in snapshot.probes
         ],
-        alerts=[
-            AlertDocument(
-                alert=state.alert,
-                severity=state.severity,
-                database=state.database,
-                device=state.device,
-                active=state.active,
-                pending=state.pending_since is not None and not state.active,
-                since=state.since_wall_seconds,
-                value=state.value,
-                data_missing=state.data_missing,
-                summary=state.summary,
-            )
-            for state in snapshot.alerts
-        ],
+        alerts=[_alert(state, snapshot) for state in snapshot.alerts],
         state_directory=snapshot.state_directory,
+        alert_orders=[
+            OrderDocument(
+                id=entry.order.id,
+                kind=entry.order.kind,
+                alert=entry.order.alert,
+                database=entry.order.database,
+                device=entry.order.device,
+                fingerprint=entry.order.fingerprint,
+                since=entry.order.since_wall_seconds,
+                until=snapshot.wall_seconds + entry.remaining_seconds,
+                comment=entry.order.comment,
+                uid=entry.order.uid,
+            )
+            for entry in snapshot.alerting.orders
+        ],
+    )
+
+
+def _alert(state: AlertState, snapshot: Snapshot) -> AlertDocument:
+    def until(seconds: float | None) -> float | None:
+        return None if seconds is None else snapshot.wall_seconds + seconds
+
+    pending = state.pending_since is not None and not state.active
+    standing = snapshot.alerting.standings.get(state.key) or standing_of(state)
+    return AlertDocument(
+        alert=state.alert,
+        severity=state.severity,
+        database=state.database,
+        device=state.device,
+        active=state.active,
+        pending=pending,
+        since=state.since_wall_seconds,
+        value=state.value,
+        data_missing=state.data_missing,
+        summary=state.summary,
+        state=standing.phase,
+        fingerprint=standing.fingerprint,
+        occurrence=standing.occurrence,
+        acknowledged_until=until(standing.acknowledged_seconds),
+        silenced_until=until(standing.silenced_seconds),
     )
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -47,16 +47,35 @@ url_option = click.option(
     show_default=True,
     help="Where the daemon listens (or SMAXD_URL).",
 )
+PATH = click.Path(readable=False)
+"""Completed as a path by the shells; whether it can be used is for the command to say."""
+
+web_config_option = click.option(
+    "--web.config.file",
+    "web_config_file",
+    type=PATH,
+    metavar="FILE",
+    help="TLS, users and passwords, as every Prometheus exporter has them.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @cli.command()
-@click.option("--config", "config_path", envvar="SMAXD_CONFIG", help="Configuration file (YAML).")
-@click.option("--db", "databases", multiple=True, help="Watch this database; may be repeated.")
+@click.option(
+    "--config", "config_path", type=PATH, envvar="SMAXD_CONFIG", help="Configuration file (YAML)."
+)
+@click.option(
+    "--db", "databases", type=PATH, multiple=True, help="Watch this database; may be repeated."
+)
 @click.option("--web.listen-address", "listen_address", help="HOST:PORT of the listener.")
-@click.option("--scratch", help="Directory for fio's scratch file.")
-@click.option("--state", metavar="DIR", help="Directory for what is learned, kept over restarts.")
-@click.option("--record", metavar="FILE", help="Record what the probes see; see smaxd replay.")
+@web_config_option
+@click.option("--scratch", type=PATH, help="Directory for fio's scratch file.")
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="Directory for what is learned, kept over restarts."
+)
+@click.option(
+    "--record", type=PATH, metavar="FILE", help="Record what the probes see; see smaxd replay."
+)
 @click.option(
     "--record-limit-mib",
     default=64.0,  # a week of ten-second ticks at 1 KB each
@@ -67,6 +86,7 @@ def run(
     config_path: str | None,
     databases: tuple[str, ...],
     listen_address: str | None,
+    web_config_file: str | None,
     scratch: str | None,
     state: str | None,
     record: str | None,
@@ -81,7 +101,7 @@ def run(
     from agent.state_directory import StateDirectoryError
 
     read_config = functools.partial(
-        effective_config, config_path, databases, listen_address, scratch, state
+        effective_config, config_path, databases, listen_address, scratch, state, web_config_file
     )
     try:
         run_daemon(read_config, os.environ, record_to(record, record_limit_mib))
@@ -159,7 +179,7 @@ def probe() -> None:
 
 
 @probe.command("disk")
-@click.option("--path", required=True, help="Any path on the file system.")
+@click.option("--path", type=PATH, required=True, help="Any path on the file system.")
 @click.option("--seconds", default=1.0, show_default=True, help="Over how long rates are taken.")
 @json_option
 def probe_disk(path: str, seconds: float, as_json: bool) -> None:
@@ -170,7 +190,9 @@ def probe_disk(path: str, seconds: float, as_json: bool) -> None:
 
 
 @probe.command("fio")
-@click.option("--path", required=True, help="A directory; the scratch file goes into it.")
+@click.option(
+    "--path", type=PATH, required=True, help="A directory; the scratch file goes into it."
+)
 @click.option("--mode", type=click.Choice(MODES), default="fast", show_default=True)
 @json_option
 def probe_fio(path: str, mode: str, as_json: bool) -> None:
@@ -181,7 +203,7 @@ def probe_fio(path: str, mode: str, as_json: bool) -> None:
 
 
 @probe.command("rocksdb")
-@click.option("--db", required=True, help="The database's directory.")
+@click.option("--db", type=PATH, required=True, help="The database's directory.")
 @json_option
 def probe_rocksdb(db: str, as_json: bool) -> None:
     """Read a database's state from outside, once, from every source."""
@@ -191,7 +213,7 @@ def probe_rocksdb(db: str, as_json: bool) -> None:
 
 
 @probe.command("log")
-@click.argument("file")
+@click.argument("file", type=PATH)
 @json_option
 def probe_log(file: str, as_json: bool) -> None:
     """Summarize a RocksDB LOG file."""
@@ -202,7 +224,9 @@ def probe_log(file: str, as_json: bool) -> None:
 
 @cli.command()
 @json_option
-@click.option("--write-config", metavar="FILE", help="Write a configuration naming them all.")
+@click.option(
+    "--write-config", type=PATH, metavar="FILE", help="Write a configuration naming them all."
+)
 def discover(as_json: bool, write_config: str | None) -> None:
     """List the RocksDB databases that run on this host."""
     from agent.commands.discover import print_databases
@@ -211,18 +235,48 @@ def discover(as_json: bool, write_config: str | None) -> None:
 
 
 @cli.command("check-config")
-@click.argument("file")
-def check_config(file: str) -> None:
+@click.argument("file", type=PATH)
+@web_config_option
+def check_config(file: str, web_config_file: str | None) -> None:
     """Report every problem of a configuration file; exit 2 if there is any."""
     from agent.config import ConfigError, load_config
+    from agent.delivery.receiver_files import file_problems, unchecked_files
+    from agent.web_file import web_config_problems
 
     try:
-        load_config(file)
+        config = load_config(file)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"smaxd: {problem}", err=True)
         raise SystemExit(2) from None
+    delivery = config.alerting.delivery
+    problems = file_problems(delivery, os.environ)
+    problems += web_config_problems(web_config_file or config.web.config_file)
+    for problem in problems:
+        click.echo(f"smaxd: {problem}", err=True)
+    if problems:
+        raise SystemExit(2)
+    for name in unchecked_files(delivery, os.environ):
+        click.echo(f"{file}: not checked: {name}, a credential of the service", err=True)
     click.echo(f"{file}: ok")
+
+
+@cli.command("notify-test")
+@click.option(
+    "--config",
+    "config_path",
+    type=PATH,
+    envvar="SMAXD_CONFIG",
+    default="/etc/smaxd/smaxd.yaml",
+    show_default=True,
+    help="Configuration file (YAML).",
+)
+@click.option("--channel", metavar="NAME", help="Only through this one.")
+def notify_test(config_path: str, channel: str | None) -> None:
+    """Send a test notification through every channel of alerting.delivery; no daemon needed."""
+    from agent.commands.notify_test import notify_test as send_test
+
+    raise SystemExit(send_test(config_path, channel, os.environ))
 
 
 @cli.command()
@@ -237,7 +291,7 @@ def explain(url: str, as_json: bool, database: str | None) -> None:
 
 
 @cli.command("replay")
-@click.argument("recording")
+@click.argument("recording", type=PATH)
 @json_option
 @click.option("--at", metavar="SECONDS|last", help="Only the last tick until then.")
 @click.option("--every", default=30.0, show_default=True, help="Seconds between the table's rows.")
@@ -254,8 +308,10 @@ def replay_recording(
 
 
 @cli.command()
-@click.option("--scratch", required=True, metavar="DIR", help="Where the scratch database goes.")
-@click.option("--db", "database", help="Imitate this database's options and records.")
+@click.option(
+    "--scratch", required=True, type=PATH, metavar="DIR", help="Where the scratch database goes."
+)
+@click.option("--db", "database", type=PATH, help="Imitate this database's options and records.")
 @click.option("--minutes", default=5.0, show_default=True, help="How long; 1 to 240.")
 @click.option("--max-gib", type=float, help="Never write more than this.")
 @click.option("--value-size", type=click.IntRange(1, 64 * 1048576), help="Bytes of a value.")
@@ -268,7 +324,7 @@ def replay_recording(
     help="All over the key space, or ascending.",
 )
 @click.option("--other-device", is_flag=True, help="DIR may be on another device.")
-@click.option("--state", metavar="DIR", help="Where the daemon keeps what it learns.")
+@click.option("--state", type=PATH, metavar="DIR", help="Where the daemon keeps what it learns.")
 @click.option("--yes", is_flag=True, help="Write more than the wear budget without asking.")
 @json_option
 def calibrate(
@@ -316,7 +372,9 @@ def calibrate(
 @url_option
 @json_option
 @click.option("--db", "database", help="The database, by the name it is watched under.")
-@click.option("--inputs", "inputs_file", metavar="FILE", help="A saved 'smaxd explain --json'.")
+@click.option(
+    "--inputs", "inputs_file", type=PATH, metavar="FILE", help="A saved 'smaxd explain --json'."
+)
 @click.option("--max-background-jobs", type=int, help="A quarter flushes, the rest compacts.")
 @click.option("--max-subcompactions", type=int)
 @click.option("--value-size", type=float, metavar="BYTES", help="Of one put; keys stay.")
@@ -359,7 +417,9 @@ def whatif(
 @cli.command()
 @click.argument("duration", default="1h")
 @url_option
-@click.option("--state", metavar="DIR", help="The daemon's state directory, if it is not running.")
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
 def pause(duration: str, url: str, state: str | None) -> None:
     """Start no probe that writes for DURATION: 90s, 30m, 2h, 1d (1h when not given)."""
     from agent.commands.pause import pause as pause_probes
@@ -369,12 +429,128 @@ def pause(duration: str, url: str, state: str | None) -> None:
 
 @cli.command()
 @url_option
-@click.option("--state", metavar="DIR", help="The daemon's state directory, if it is not running.")
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
 def resume(url: str, state: str | None) -> None:
     """End a pause before its time."""
     from agent.commands.pause import resume as resume_probes
 
     raise SystemExit(resume_probes(url, state))
+
+
+@cli.command()
+@url_option
+@json_option
+@click.option("--all", "everything", is_flag=True, help="Those that are quiet, too.")
+def alerts(url: str, as_json: bool, everything: bool) -> None:
+    """List the alerts that fire or are about to, silences and acknowledgements."""
+    from agent.commands.alerts import show_alerts
+
+    raise SystemExit(show_alerts(url, as_json=as_json, everything=everything))
+
+
+@cli.command()
+@click.argument("alert", metavar="ALERT|FINGERPRINT")
+@url_option
+@click.option("--db", "database", help="Only this database's, by the name it is watched under.")
+@click.option("--for", "duration", default="24h", show_default=True, help="How long: 90s to 30d.")
+@click.option("--comment", default="", help="Why, or who looks after it.")
+def ack(alert: str, url: str, database: str | None, duration: str, comment: str) -> None:
+    """Acknowledge alerts that fire: they are not repeated while they last, and not escalated."""
+    from agent.commands.alerts import acknowledge
+
+    raise SystemExit(acknowledge(url, alert, database, duration, comment))
+
+
+@cli.command()
+@click.argument("words", nargs=-1, metavar="[ALERT] DURATION")
+@url_option
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
+@click.option("--db", "database", help="Only alerts of this database.")
+@click.option("--device", help="Only alerts about this device and the databases on it.")
+@click.option("--comment", default="", help="Why.")
+def silence(
+    words: tuple[str, ...],
+    url: str,
+    state: str | None,
+    database: str | None,
+    device: str | None,
+    comment: str,
+) -> None:
+    """Tell nobody of ALERT, or of any alert, for DURATION: 90s, 30m, 2h, 1d."""
+    from agent.commands.alerts import silence as silence_alerts
+
+    raise SystemExit(silence_alerts(url, state, words, database, device, comment))
+
+
+@cli.command()
+@click.argument("id", required=False)
+@url_option
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
+@click.option("--all", "everything", is_flag=True, help="Every silence.")
+def unsilence(id: str | None, url: str, state: str | None, everything: bool) -> None:
+    """End a silence or an acknowledgement before its time."""
+    from agent.commands.alerts import unsilence as unsilence_alerts
+
+    raise SystemExit(unsilence_alerts(url, state, id, everything=everything))
+
+
+@cli.command()
+@url_option
+@json_option
+@click.option("--since", default="24h", show_default=True, help="90m, 24h, 7d ago, or a time.")
+@click.option("--until", default="now", show_default=True, help="The same.")
+@click.option("--db", "database", help="Only this database.")
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--resolution", metavar="10s|1m|10m", help="Of what is read; by the length if none.")
+def history(
+    url: str,
+    as_json: bool,
+    since: str,
+    until: str,
+    database: str | None,
+    state: str | None,
+    metrics: tuple[str, ...],
+    as_csv: bool,
+    resolution: str | None,
+) -> None:
+    """Plot the put rate against S_max over time, with saturation episodes and alerts."""
+    from agent.commands.history import Wanted, show_history
+
+    if as_csv and as_json:
+        fail("--csv and --json exclude each other", 2)
+    wanted = Wanted(url, state, since, until, database, resolution)
+    form: Literal["text", "csv", "json"] = "csv" if as_csv else "json" if as_json else "text"
+    raise SystemExit(show_history(wanted, metrics, form, os.environ))
+
+
+@cli.command()
+@url_option
+@click.option("--since", default="7d", show_default=True, help="90m, 24h, 7d ago, or a time.")
+@click.option("--until", default="now", show_default=True, help="The same.")
+@click.option("--db", "database", help="Only this database.")
+@click.option(
+    "--state", type=PATH, metavar="DIR", help="The daemon's state directory, if it is not running."
+)
+@click.option("-o", "--output", required=True, type=PATH, metavar="FILE", help="- for stdout.")
+def report(
+    url: str, since: str, until: str, database: str | None, state: str | None, output: str
+) -> None:
+    """Write a self-contained HTML page for a capacity review."""
+    from agent.commands.history import Wanted
+    from agent.commands.report import write_report
+
+    wanted = Wanted(url, state, since, until, database)
+    raise SystemExit(write_report(wanted, output, os.environ))
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import os
+import ssl
 import urllib.parse
 from typing import Any
 
 import msgspec
 
+from agent.client_access import NoAccess, access_from, authorization, connection_to
 from agent.explain.explanation import ExplainDocument, UnknownDatabase, decode
 from agent.status_documents import StatusDocument
 
@@ -52,22 +55,37 @@ def fetch_explanation(url: str, database: str | None) -> tuple[ExplainDocument, 
 def _get(url: str, path: str, accepted: tuple[int, ...]) -> tuple[int, bytes]:
     try:
         parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
-        host, port = parts.hostname, parts.port or 80
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise NoDaemon(f"{url!r} is not an http:// address: {error}") from error
-    if parts.scheme != "http" or not host:
-        raise NoDaemon(f"{url!r} is not an http:// address")
+        raise NoDaemon(f"{url!r} is not an http:// or https:// address: {error}") from error
+    if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
+        raise NoDaemon(f"{url!r} is not an http:// or https:// address without a user")
+    access = access_from(os.environ)
     try:
-        connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+        headers = authorization(access)
+        connection = connection_to(parts.scheme, host, port, access, TIMEOUT_SECONDS)
     except http.client.InvalidURL as error:
-        raise NoDaemon(f"{url!r} is not an http:// address: {error}") from error
+        raise NoDaemon(f"{url!r} is not an http:// or https:// address: {error}") from error
+    except NoAccess as error:
+        raise NoDaemon(str(error)) from error
     try:
-        connection.request("GET", parts.path.rstrip("/") + path)
+        connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
         response = connection.getresponse()
         body = response.read(MAX_BODY_BYTES)
+    except ssl.SSLCertVerificationError as error:
+        raise NoDaemon(
+            f"the certificate of {url} is not accepted: {error.verify_message}; SMAXD_CA_FILE "
+            "names the authority"
+        ) from error
+    except ssl.SSLError as error:
+        reason = (error.reason or str(error)).lower().replace("_", " ")
+        raise NoDaemon(_tls_problem(url, reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         # ValueError: a host name or a path that cannot be sent, or an answer without a meaning.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if parts.scheme == "https" and isinstance(error, (ConnectionResetError, BrokenPipeError)):
+            # A daemon that ends the handshake may be gone before its own reason arrives.
+            raise NoDaemon(_tls_problem(url, reason)) from error
         raise NoDaemon(
             f"no smaxd answers at {url}: {reason}; start it with 'smaxd run', or name its "
             "address with --url"
@@ -76,6 +94,21 @@ def _get(url: str, path: str, accepted: tuple[int, ...]) -> tuple[int, bytes]:
         connection.close()
     if response.status == http.client.SERVICE_UNAVAILABLE:
         raise NoDaemon(f"smaxd at {url} is starting: {body.decode(errors='replace').strip()}")
+    if response.status == http.client.UNAUTHORIZED:
+        wanted = "another user or password" if access.user else "a user and a password"
+        raise NoDaemon(f"{url} asks for {wanted}: SMAXD_USER, SMAXD_PASSWORD_FILE")
     if response.status not in accepted:
-        raise NoDaemon(f"{url} answers {response.status} {response.reason}: is it a smaxd?")
+        hint = "is it a smaxd?"
+        if b"HTTPS server" in body:
+            hint = "it wants https://"
+        elif response.status == http.client.TOO_MANY_REQUESTS:
+            hint = "try again"
+        raise NoDaemon(f"{url} answers {response.status} {response.reason}: {hint}")
     return response.status, body
+
+
+def _tls_problem(url: str, reason: str) -> str:
+    return (
+        f"no TLS with {url}: {reason}; does it want http://, or a client certificate "
+        "(SMAXD_CERT_FILE, SMAXD_KEY_FILE)?"
+    )

@@ -13,15 +13,22 @@ from typing import Literal, cast
 import msgspec
 import yaml
 
-from agent.alerts.rules import AlertSettings
+from agent.alerts.rules import AlertingSettings, AlertSettings
 from agent.config_tree import TreeDecoder
 from agent.config_yaml import load_yaml
+from agent.delivery.settings import RANGES as DELIVERY_RANGES
+from agent.delivery.settings import TlsSettings, url_problem
+from agent.delivery.settings import problems as delivery_problems
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._/:@-]{1,200}")
 """What a configured database name may consist of: it becomes a metric label and a CLI argument."""
 
 MAX_FILE_BYTES = 1024 * 1024
 """A configuration is a few kilobytes; a larger file is another file, or a device."""
+
+
+LEAST_REPEAT_SECONDS = 60.0
+"""Reminders that come faster than people can act are noise."""
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +44,23 @@ class WebSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The HTTP listener."""
 
     listen_address: str = "127.0.0.1:10390"
+    config_file: str | None = None
+
+
+class TextfileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The page as a file for node_exporter."""
+
+    path: str | None = None
+    interval_seconds: float = 60.0
+
+
+class OtlpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The page pushed to an OpenTelemetry receiver."""
+
+    endpoint: str | None = None
+    interval_seconds: float = 60.0
+    headers_file: str | None = None
+    tls: TlsSettings = TlsSettings()
 
 
 class DiscoverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +104,13 @@ class DeviceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     write_limit_mib_per_second: float
 
 
+class HistorySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept on disk of what was."""
+
+    enabled: bool = True
+    size_limit_mib: float = 1024.0
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The agent's own log on stderr."""
 
@@ -95,6 +126,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scratch: str | None = None
     state: str | None = None
     web: WebSettings = WebSettings()
+    textfile: TextfileSettings = TextfileSettings()
+    otlp: OtlpSettings = OtlpSettings()
     databases: tuple[DatabaseSettings, ...] = ()
     discovery: DiscoverySettings = DiscoverySettings()
     fio: FioSettings = FioSettings()
@@ -102,6 +135,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phase: PhaseSettings = PhaseSettings()
     devices: tuple[DeviceSettings, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    alerting: AlertingSettings = AlertingSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
 
 
@@ -116,6 +151,8 @@ class ConfigError(Exception):
 _RANGES: dict[str, tuple[float, float]] = {
     "tick_seconds": (0.1, 3600.0),
     "probe_timeout_seconds": (0.1, 600.0),
+    "textfile.interval_seconds": (1.0, 86400.0),
+    "otlp.interval_seconds": (1.0, 86400.0),
     "discovery.interval_seconds": (1.0, 86400.0),
     "databases[].record_size_bytes": (1.0, 1e9),
     "fio.interval_seconds": (10.0, 30 * 86400.0),
@@ -127,10 +164,16 @@ _RANGES: dict[str, tuple[float, float]] = {
     "secondary.memory_mib": (256.0, 1048576.0),
     "secondary.cpu_share_ratio": (0.00001, 1.0),
     "phase.hold_seconds": (0.0, 86400.0),
+    "history.size_limit_mib": (16.0, 1048576.0),
     "devices[].write_limit_mib_per_second": (0.1, 1e6),
     "alerts.*.threshold": (-1e12, 1e12),
     "alerts.*.clear": (-1e12, 1e12),
     "alerts.*.for_seconds": (0.0, 30 * 86400.0),
+    "alerting.group_wait_seconds": (0.0, 3600.0),
+    "alerting.cooldown_seconds": (0.0, 86400.0),
+    "alerting.repeat_seconds": (0.0, 30 * 86400.0),
+    "alerting.escalate_after_repeats": (0, 1000),
+    **DELIVERY_RANGES,
 }
 """Lowest and highest allowed value of every number, by key path ([] any element, * any rule)."""
 
@@ -196,6 +239,7 @@ def check(config: Config) -> list[str]:
         split_listen_address(config.web.listen_address)
     except ValueError as error:
         problems.append(f"web.listen_address: {error}")
+    problems += _export_problems(config)
     paths = _repeated(database.path.rstrip("/") for database in config.databases)
     labels = _repeated(database.name or database.path for database in config.databases)
     devices = _repeated(device.name for device in config.devices)
@@ -221,6 +265,30 @@ def check(config: Config) -> list[str]:
                 f"alerts.{name}.clear: {rule.clear:g} must not be "
                 f"{'below' if worse_is_lower else 'above'} the threshold {rule.threshold:g}"
             )
+    if 0.0 < config.alerting.repeat_seconds < LEAST_REPEAT_SECONDS:
+        problems.append(
+            f"alerting.repeat_seconds: {config.alerting.repeat_seconds:g} must be 0 (never) or at "
+            f"least {LEAST_REPEAT_SECONDS:g}"
+        )
+    problems += delivery_problems(config.alerting.delivery)
+    return problems
+
+
+def _export_problems(config: Config) -> list[str]:
+    problems = []
+    file, path = config.web.config_file, config.textfile.path
+    if file is not None and (not file.startswith("/") or "\0" in file):
+        problems.append(f"web.config_file: {file!r} is not an absolute path")
+    if path is not None and (not path.startswith("/") or "\0" in path):
+        problems.append(f"textfile.path: {path!r} is not an absolute path")
+    elif path is not None and not path.endswith(".prom"):
+        problems.append(f"textfile.path: {path!r} must end in .prom, or node_exporter ignores it")
+    otlp = config.otlp
+    problem = None if otlp.endpoint is None else url_problem(otlp.endpoint)
+    if problem is not None:
+        problems.append(f"otlp.endpoint: {problem}")
+    if otlp.tls.key_file is not None and otlp.tls.cert_file is None:
+        problems.append("otlp.tls.key_file: needs cert_file beside it")
     return problems
 
 

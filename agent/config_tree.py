@@ -81,6 +81,8 @@ class TreeDecoder:
         return tuple(self.decode(kind, entry, f"{path}[{i}]") for i, entry in enumerate(value))
 
     def _leaf(self, kind: Kind, value: object, path: str) -> object:
+        if value is False and "off" in typing.get_args(kind):
+            value = "off"  # which YAML 1.1 reads as a truth value
         try:
             decoded = msgspec.convert(value, kind, strict=True)
         except msgspec.ValidationError:
@@ -108,7 +110,9 @@ def _wanted(kind: Kind) -> str:
     origin: Any = typing.get_origin(kind)
     if origin is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    return {float: "a number", bool: "true or false", str: "a string"}.get(kind, str(kind))
+    if origin is dict:
+        return "a mapping of names to strings"
+    return {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}.get(kind, str(kind))
 
 
 def _shown(value: object) -> str:

@@ -17,6 +17,16 @@ DATABASE_GAUGES: Final = (
         "Writes the database accepted, 60 s mean.",
     ),
     ("headroom_ratio", "smax_headroom_ratio", "1 - observed put rate / recommended S_max."),
+    (
+        "headroom_lower_ratio",
+        "smax_headroom_lower_ratio",
+        "1 - observed put rate / lower end of S_max's interval; the headroom alerts watch it.",
+    ),
+    (
+        "s_max_ratio",
+        "smax_recommended_to_median_ratio",
+        "Recommended S_max / its own median of the last hour.",
+    ),
     ("record_size_bytes", "smax_record_size_bytes", "User bytes of one put, key and value."),
     (
         "write_amplification_ratio",

@@ -191,6 +191,7 @@ class DatabaseState:
             recommended_model=recommended.value.model if isinstance(recommended, Known) else "",
             bottleneck=models.bottleneck,
             episodes_total=models.learned.episodes_total if models.learned else 0,
+            episodes=models.learned.episodes if models.learned else (),
             saturated=models.learned is not None and models.learned.saturated,
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agent.alerts.orders import Order
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
 from probes.rocksdb.samples import (
@@ -27,6 +28,7 @@ from probes.samples import (
 _NO_BUDGET = Missing("not_yet_measured", "no budget was set up")
 _NOT_ASKED = Missing("not_yet_measured", "the drive was not asked yet")
 _NOT_PAUSED = Missing("not_paused", "the operator has not paused the probes")
+_NO_ORDERS = Missing("no_orders", "no alert is acknowledged or silenced")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,4 @@ class Findings:
     hidden_databases: int
     calibrations: tuple[CalibrationFindings, ...] = ()
     pause: Known[float] | Missing = _NOT_PAUSED
+    orders: Known[tuple[Order, ...]] | Missing = _NO_ORDERS  # about alerts

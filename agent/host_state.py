@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from agent.alerts.engine import AlertState, advance
+import msgspec
+
+from agent.alerts.book import AlertBook
+from agent.alerts.lifecycle import Alerting, follow
 from agent.alerts.observe import observations
-from agent.alerts.rules import AlertSettings
+from agent.alerts.orders import Order
+from agent.alerts.rules import AlertingSettings, AlertSettings
 from agent.calibrated_host import sustained_capacity
 from agent.cpu_use import CpuUse, HostCpu
 from agent.database_state import DatabaseState
@@ -23,6 +27,9 @@ from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, Snapshot
 MANY_DATABASES = 4
 """More than these share what the simulator costs for so many."""
 
+RETURN_SECONDS = 300.0
+"""A database with an alert may take so long after a restart to be found again; then it has left."""
+
 SAME_TICK_SECONDS = 1.0
 """The probes of one tick do not read at the same instant; this much earlier is the same tick."""
 
@@ -37,6 +44,7 @@ class HostSettings:
     capacity_max_age_seconds: float
     alerts: AlertSettings
     probing: ProbingSettings
+    alerting: AlertingSettings
     rarer: float = 1.0  # how many times longer the simulator's intervals are
     state_directory: str | None = None
 
@@ -44,7 +52,14 @@ class HostSettings:
 class HostState:
     """Follows every database and device; the only state between ticks apart from the probes'."""
 
-    def __init__(self, *, version: str, settings: HostSettings, learning: Learning) -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        settings: HostSettings,
+        learning: Learning,
+        book: AlertBook | None = None,
+    ) -> None:
         self._version = version
         self._settings = settings
         self._devices: dict[str, DeviceState] = {}
@@ -52,11 +67,22 @@ class HostState:
         self._paths: dict[str, str] = {}
         self._not_probed: dict[str, Missing] = {}
         self._known_devices: set[str] = set()  # measured before this agent's start
-        self._alerts: tuple[AlertState, ...] = ()
+        self._book = book or AlertBook()
+        self._returning = {state.database for state in self._book.states}
+        self._return_until: float | None = None
         self._cpu = CpuUse()
         self._tick = 0
         self._learning = learning
         self._probing = HostProbing(settings.probing)
+
+    @property
+    def book(self) -> AlertBook:
+        """What is to be remembered of alerts over a restart."""
+        return self._book
+
+    def settle(self, identities: frozenset[str]) -> None:
+        """Forget these notifications: delivery has taken them over."""
+        self._book = self._book.settled(identities)
 
     def configure(self, settings: HostSettings) -> None:
         """Go on with other settings; nothing that was seen or learned is lost."""
@@ -74,16 +100,8 @@ class HostState:
         cores = value_of(derive(findings.cpu, lambda sample: sample.cores))
         host_cpu = HostCpu(cores, self._cpu.busy_ratio(findings.cpu), findings.cpu)
         databases = self._advance_databases(findings, devices, host_cpu)
-        watched = {database.name for database in databases}
         probed = self._decide_probes(findings, devices, databases)
-        self._alerts = advance(
-            self._settings.alerts.by_name(),
-            # A database that is not watched any more takes its alerts with it: the log says so.
-            [a for a in self._alerts if not a.database or a.database in watched],
-            observations(databases, probed, findings.probes),
-            findings.at,
-            findings.wall_seconds,
-        )
+        alerting = self._advance_alerts(findings, databases, probed)
         return Snapshot(
             tick=self._tick,
             at=findings.at,
@@ -94,7 +112,8 @@ class HostState:
             databases=databases,
             devices=probed,
             probes=findings.probes,
-            alerts=self._alerts,
+            alerts=self._book.states,
+            alerting=alerting,
             pressure_some_ratio=derive(findings.pressure, lambda sample: sample.some_avg10_ratio),
             host_cpu_busy_ratio=host_cpu.busy_ratio,
             host_cpu_cores=host_cpu.cores,
@@ -103,6 +122,30 @@ class HostState:
             pause_remaining_seconds=findings.pause,
             state_directory=self._settings.state_directory,
         )
+
+    def _advance_alerts(
+        self,
+        findings: Findings,
+        databases: tuple[DatabaseSnapshot, ...],
+        devices: tuple[DeviceSnapshot, ...],
+    ) -> Alerting:
+        watched = {"", *(database.name for database in databases)}
+        if self._return_until is None:
+            self._return_until = findings.at + RETURN_SECONDS
+        if findings.at < self._return_until:
+            watched |= self._returning
+        # A database that is not watched any more takes its alerts with it: the log says so.
+        states = tuple(state for state in self._book.states if state.database in watched)
+        self._book, alerting = follow(
+            self._settings.alerts.by_name(),
+            self._settings.alerting,
+            msgspec.structs.replace(self._book, states=states),
+            observations(databases, devices, findings.probes),
+            _orders(findings),
+            findings.at,
+            findings.wall_seconds,
+        )
+        return alerting
 
     def simulations_due(self, now: float) -> tuple[ModelInputs, ...]:
         """The inputs of the simulator runs that are due; asking counts as the request."""
@@ -239,6 +282,13 @@ class HostState:
                 )
             )
         return tuple(snapshots)
+
+
+def _orders(findings: Findings) -> tuple[Order, ...] | None:
+    """The operator's orders about alerts; None where they cannot be read."""
+    if isinstance(findings.orders, Known):
+        return findings.orders.value
+    return () if findings.orders.reason == "no_orders" else None
 
 
 def _devices_of(database: DatabaseFindings) -> set[str]:

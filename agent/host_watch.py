@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from agent.alerts.orders_file import OrdersProbe
 from agent.calibrate.result import CalibrationResult
 from agent.calibrate.result_file import CalibrationResultsProbe
 from agent.config import Config, DatabaseSettings
@@ -47,6 +48,7 @@ class HostWatch:
         self._pressure = self._host_slot("pressure", PressureProbe(tools.clock))
         self._cpu = self._host_slot("cpu", HostCpuProbe(tools.clock))
         self._pause = self._host_slot("pause", PauseProbe(tools.state_directory, tools.clock))
+        self._orders = self._host_slot("alert_orders", OrdersProbe(tools.state_directory))
         self._calibrations: Slot[tuple[CalibrationResult, ...]] = Slot(
             "calibration",
             HOST,
@@ -69,7 +71,7 @@ class HostWatch:
         """Watch what ``config`` names from now on; what stays keeps its baselines."""
         tools = self._tools = replace(self._tools, config=config)
         now, timeout = tools.clock.monotonic(), config.probe_timeout_seconds
-        for slot in (self._diskstats, self._pressure, self._cpu, self._pause):
+        for slot in (self._diskstats, self._pressure, self._cpu, self._pause, self._orders):
             slot.configure(cadence_seconds=config.tick_seconds, timeout_seconds=timeout)
         self._calibrations.configure(cadence_seconds=CALIBRATION_SECONDS, timeout_seconds=timeout)
         wanted = self._discovery_slot()
@@ -126,13 +128,7 @@ class HostWatch:
         Takes at most about twice the probe timeout, whatever hangs.
         """
         clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
-        first: list[Slot[Any]] = [
-            self._diskstats,
-            self._pressure,
-            self._cpu,
-            self._pause,
-            self._calibrations,
-        ]
+        first = self._host_slots()
         if self._discovery is not None:
             run_due([self._discovery], clock, wait)
             self._take_discovered(clock.monotonic())
@@ -257,19 +253,21 @@ class HostWatch:
             ),
             calibrations=_calibrations(self._calibrations.answer(now)),
             pause=self._pause.answer(now),
+            orders=self._orders.answer(now),
         )
 
     def _host_slots(self) -> list[Slot[Any]]:
-        return [self._diskstats, self._pressure, self._cpu, self._pause, self._calibrations]
-
-    def _slots(self) -> list[Slot[Any]]:
-        slots: list[Slot[Any]] = [
+        return [
             self._diskstats,
             self._pressure,
             self._cpu,
             self._pause,
+            self._orders,
             self._calibrations,
         ]
+
+    def _slots(self) -> list[Slot[Any]]:
+        slots = self._host_slots()
         if self._discovery is not None:
             slots.append(self._discovery)
         for watch in self._databases.values():

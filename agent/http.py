@@ -19,12 +19,15 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.api import status_document
+from agent.delivery.scrapers import SCRAPE_HEADER
 from agent.explain.explain import explain_document
 from agent.explain.explanation import UnknownDatabase
 from agent.explain.explanation import encode as encode_explanation
 from agent.http_protocol import BoundedProtocol, HttpLimits, protocol_with
 from agent.loop import Published
 from agent.metrics import is_stalled, registry_for
+from agent.web_file import WebFile
+from agent.web_guard import WebGuard
 from probes.clock import Clock
 
 LISTEN_BACKLOG = 128
@@ -72,6 +75,8 @@ def application(published: Published, clock: Clock) -> Starlette:
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        if SCRAPE_HEADER in request.headers and request.client is not None:
+            published.scraped(request.client.host, clock.monotonic())
         return _answer(request, encode(registry), content_type)
 
     async def healthz(_: Request) -> Response:
@@ -140,19 +145,24 @@ class ListenError(Exception):
 class _Server(uvicorn.Server):
     """uvicorn looks ten times a second whether it is to end: most of an idle agent's CPU."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], web: WebFile | None
+    ) -> None:
         super().__init__(config)
         self._sockets = sockets
+        self._web = web
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Renew what uvicorn's tick renews (the Date header), and look after the connections, until
-        ``end``."""
+        """Renew what uvicorn's tick renews (the Date header), and look after the connections and
+        the web configuration, until ``end``."""
         self._loop = asyncio.get_running_loop()
         for listener in self._sockets:
             listener.listen(LISTEN_BACKLOG)  # uvicorn has set it to what it accepts at a time
         while not await self.on_tick(0):
+            if self._web is not None:
+                self._web.look()
             for connection in tuple(self.server_state.connections):
                 if isinstance(connection, BoundedProtocol):
                     connection.sweep()
@@ -172,14 +182,20 @@ class HttpServer:
     """uvicorn in a thread of its own, so that a busy scrape never delays a tick."""
 
     def __init__(
-        self, app: Starlette, host: str, port: int, limits: HttpLimits | None = None
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        limits: HttpLimits | None = None,
+        web: WebFile | None = None,
     ) -> None:
+        """``web`` says who may connect and ask; None: everyone, without encryption."""
         limits = limits or _limits()
         self._socket = _listen(host, port)
         self._server = _Server(
             uvicorn.Config(
-                app,
-                http=protocol_with(limits),
+                app if web is None else WebGuard(app, web),
+                http=protocol_with(limits, web),
                 ws="none",
                 log_config=None,
                 log_level="error",  # a line for each odd request would let clients fill the log
@@ -191,6 +207,7 @@ class HttpServer:
                 backlog=max(1, limits.connections // ACCEPT_SHARE),
             ),
             [self._socket],
+            web,
         )
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         name = self._socket.getsockname()
@@ -200,6 +217,11 @@ class HttpServer:
     def start(self) -> None:
         """Begin to serve."""
         self._thread.start()
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests are answered now."""
+        return self._thread.is_alive() and self._server.started
 
     def stop(self) -> None:
         """End serving; waits a moment for answers under way."""

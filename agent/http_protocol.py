@@ -3,19 +3,24 @@
 uvicorn's protocol bounds the header only: a request that never ends, an answer that is never read
 and a body without end keep their connection for ever, and beyond its limit of connections everyone
 is refused. Here the oldest unfinished request makes room for a new connection instead.
+
+With TLS all of this holds from a connection's first byte: a handshake is a request's beginning.
 """
 
 import array
 import asyncio
 import fcntl
 import socket
+import ssl
 import struct
 import termios
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from agent.web_tls import HandshakeFailed, TlsContext, TlsTransport
 
 NO_LINGER = struct.pack("ii", 1, 0)
 """SO_LINGER, on, for no time: closing is a reset, and what was not sent is thrown away."""
@@ -41,10 +46,23 @@ class HttpLimits:
     """Longer than the usual scrape interval, so that Prometheus keeps its connection."""
 
 
+class Door(Protocol):
+    """What a new connection is met with."""
+
+    @property
+    def tls(self) -> TlsContext | None:
+        """How it is encrypted from now on; None: not at all."""
+
+    def handshake_failed(self) -> None:
+        """Count it."""
+
+
 class BoundedProtocol(H11Protocol):
     """One connection. ``sweep`` is to be called about once a second."""
 
     limits: ClassVar[HttpLimits] = HttpLimits()
+    door: ClassVar[Door | None] = None
+    _tls: TlsTransport | None = None
     _busy_since: float | None = None
     _resting_since = 0.0
     _received_bytes = 0
@@ -55,6 +73,8 @@ class BoundedProtocol(H11Protocol):
         if len(others) >= self.limits.connections:
             min(others, key=BoundedProtocol._merit)._give_up()
         self._busy_since = self.loop.time()
+        if self.door is not None and self.door.tls is not None:
+            transport = self._tls = TlsTransport(transport, self.door.tls)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,12 +91,23 @@ class BoundedProtocol(H11Protocol):
         if self._received_bytes > self.limits.request_bytes:
             self._give_up()
             return
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
         # h11 looks at an unfinished header's size only: one that comes in a single piece would
         # be taken whatever its size.
         for start in range(0, len(data), self.limits.header_bytes):
             if self.transport.is_closing():
                 return
             super().data_received(data[start : start + self.limits.header_bytes])
+
+    def _decrypted(self, tls: TlsTransport, data: bytes) -> bytes:
+        try:
+            return tls.feed(data)
+        except (HandshakeFailed, ssl.SSLError):
+            if self.door is not None:
+                self.door.handshake_failed()
+            self.transport.close()
+            return b""
 
     def on_response_complete(self) -> None:
         """The answer was handed over."""
@@ -85,6 +116,9 @@ class BoundedProtocol(H11Protocol):
 
     def sweep(self) -> None:
         """End what has taken too long."""
+        if self._tls is None and self.door is not None and self.door.tls is not None:
+            self._give_up()  # from before there was TLS
+            return
         now = self.loop.time()
         self._rest_if_done()
         if self._busy_since is None:
@@ -114,6 +148,7 @@ class BoundedProtocol(H11Protocol):
             and self.conn.our_state is h11.IDLE
             and self.conn.their_state is h11.IDLE
             and not self.conn.trailing_data[0]
+            and not (self._tls is not None and self._tls.is_mid_record)
             and not self.transport.is_closing()
             and self._unread_bytes() == 0
         )
@@ -138,11 +173,12 @@ class BoundedProtocol(H11Protocol):
         self.transport.abort()
 
 
-def protocol_with(limits: HttpLimits) -> type[BoundedProtocol]:
+def protocol_with(limits: HttpLimits, door: Door | None = None) -> type[BoundedProtocol]:
     """The protocol with other limits; uvicorn makes its protocols without arguments of ours."""
 
     class Limited(BoundedProtocol):
         pass
 
     Limited.limits = limits
+    Limited.door = door
     return Limited

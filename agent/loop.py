@@ -5,6 +5,11 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from agent.alerts.engine import AlertKey
+from agent.delivery.scrapers import Scrapes
+from agent.delivery.status import DeliveryStatus
+from agent.export_metrics import ExportStatus
+from agent.history.status import HistoryStatus
 from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.recording.recorder import Recorder
@@ -13,6 +18,7 @@ from agent.reload_plan import ConfigLoad
 from agent.self_limits import UNRESTRAINED
 from agent.simulator import Simulator
 from agent.snapshot import Snapshot
+from agent.web_metrics import WebStatus
 from probes.clock import Clock
 
 EARLY_TICKS_SECONDS = (1.0, 2.0)
@@ -30,6 +36,15 @@ class Published:
         self.tick_duration_seconds = 0.0
         self.config_load: ConfigLoad | None = None
         self.degradation = UNRESTRAINED
+        self.scrapes = Scrapes()
+        self.delivery_status: Callable[[], DeliveryStatus | None] = lambda: None
+        self.history_status: Callable[[], HistoryStatus | None] = lambda: None
+        self.web_status: Callable[[], WebStatus | None] = lambda: None
+        self.export_statuses: Callable[[], tuple[ExportStatus, ...]] = tuple
+
+    def scraped(self, client: str, at: float) -> None:
+        """A scraper has fetched the page; only the listener's thread calls this."""
+        self.scrapes = self.scrapes.saw(client, at)
 
     def put(self, snapshot: Snapshot, duration_seconds: float) -> None:
         """Replace the snapshot; a single assignment, so readers need no lock."""
@@ -150,7 +165,8 @@ class ChangeLog:
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._probes: dict[tuple[str, str], str | None] = {}
-        self._alerts: dict[tuple[str, str, str], bool] = {}
+        self._alerts: dict[AlertKey, bool] = {}
+        self._first = True
         self._databases: dict[str, int] = {}
         self._saturated: set[str] = set()
 
@@ -181,8 +197,11 @@ class ChangeLog:
             if alert.active == self._alerts.get(alert.key, False):
                 continue
             self._alerts[alert.key] = alert.active
+            # What fires in the first tick, and did not begin with it, fired before a restart.
+            restored = self._first and alert.since_wall_seconds != snapshot.wall_seconds
+            began = "alert_still_active" if restored else "alert_began"
             self._log.warning(
-                "alert_began" if alert.active else "alert_ended",
+                began if alert.active else "alert_ended",
                 alert=alert.alert,
                 severity=alert.severity,
                 db=alert.database,
@@ -190,6 +209,7 @@ class ChangeLog:
                 value=alert.value,
                 summary=alert.summary if alert.active else None,
             )
+        self._first = False
         self._write_saturation(snapshot)
         return databases_changed
 

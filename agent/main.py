@@ -3,6 +3,7 @@
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -10,7 +11,15 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from agent import __version__
+from agent.alerts.book import AlertBook
+from agent.alerts.book_file import BookFile, BookSaver
+from agent.alerts.handover import AlertHandover
 from agent.config import Config, config_hash, split_listen_address
+from agent.delivery.delivery import Delivery, DeliveryTools
+from agent.delivery.record_file import RecordFile
+from agent.delivery.wire import instance_of
+from agent.export_control import ExportControl
+from agent.history.recorder import HistoryRecorder, wear_refusal
 from agent.host_state import HostSettings, HostState
 from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
@@ -30,9 +39,12 @@ from agent.self_limits import SelfLimits, restrained
 from agent.simulator import ChildProcessSimulator
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory, choose_state_directory
+from agent.systemd import ServiceManager
+from agent.textfile import TextfileExporter
 from agent.watch_tools import WatchTools
 from agent.wear.ledger import WearLedger
 from agent.wear.own_files import OwnFile, OwnFiles, carrier_of
+from agent.web_file import WebFile
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from probes.rocksdb.secondary import remove_private_leftovers
@@ -46,13 +58,21 @@ SIGNAL_LATENCY_SECONDS = 0.5
 
 STATE_PURPOSE = "state"
 RECORDING_PURPOSE = "recording"
+HISTORY_PURPOSE = "history"
+TEXTFILE_PURPOSE = "textfile"
 """What the bytes of the agent's own files are charged as."""
+
+EXPORT_END_SECONDS = 0.2
+"""How long the exports under way may take to end; the textfile is removed then."""
 
 RECORDING_END_SECONDS = 0.3
 """How long the last ticks of a recording may take to be written."""
 
 STATE_END_SECONDS = 0.3
 """How long the last saving of what was learned may take."""
+
+DELIVERY_END_SECONDS = 0.5
+"""How long attempts under way may take to end; the next run makes them again."""
 
 CLEAN_UP_SECONDS = 0.7
 """How long ended programs' scratch files may take to go; the whole stop takes under 2 s."""
@@ -67,13 +87,17 @@ class RecordTo:
 
 
 def host_state_for(
-    config: Config, learning: Learning | None = None, state_directory: str | None = None
+    config: Config,
+    learning: Learning | None = None,
+    state_directory: str | None = None,
+    book: AlertBook | None = None,
 ) -> HostState:
     """The decisions as they are wired in the daemon; a replay uses the same."""
     return HostState(
         version=__version__,
         settings=_host_settings(config, state_directory),
         learning=learning or Learning(LearnedState()),
+        book=book,
     )
 
 
@@ -84,6 +108,7 @@ def _host_settings(config: Config, state_directory: str | None, rarer: float = 1
         phase_hold_seconds=config.phase.hold_seconds,
         capacity_max_age_seconds=STALE_AFTER_CADENCES * config.fio.interval_seconds,
         alerts=config.alerts,
+        alerting=config.alerting,
         probing=probing_settings(config.fio),
         rarer=rarer,
         state_directory=state_directory,
@@ -106,6 +131,8 @@ def _recorder(
 def _own_files(
     ledger: WearLedger,
     memory_file: MemoryFile,
+    book_file: BookFile,
+    delivery_file: RecordFile,
     recorder: Recorder | None,
     record_to: RecordTo | None,
     clock: SystemClock,
@@ -117,11 +144,42 @@ def _own_files(
         if carrier is not None:
             ledger.keeps_its_file_on(carrier.key)
             files.add(OwnFile(carrier, STATE_PURPOSE, lambda: memory_file.written_bytes))
+            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: book_file.written_bytes))
+            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: delivery_file.written_bytes))
     if recorder is not None and record_to is not None:
         carrier = carrier_of(os.path.dirname(os.path.abspath(record_to.path)), clock)
         if carrier is not None:
             files.add(OwnFile(carrier, RECORDING_PURPOSE, lambda: recorder.written_bytes))
     return files
+
+
+def _charge_textfile(own_files: OwnFiles, textfile: TextfileExporter, clock: SystemClock) -> None:
+    carrier = carrier_of(os.path.dirname(textfile.path), clock)
+    if carrier is not None:
+        own_files.add(OwnFile(carrier, TEXTFILE_PURPOSE, lambda: textfile.written_bytes))
+
+
+def _history(
+    config: Config,
+    directory: StateDirectory,
+    ledger: WearLedger,
+    own_files: OwnFiles,
+    clock: SystemClock,
+    log: Logger,
+) -> HistoryRecorder | None:
+    """None where nothing is kept on disk."""
+    if directory.path is None:
+        return None
+    carrier = carrier_of(directory.path, clock)
+    history = HistoryRecorder(
+        directory,
+        log,
+        lambda: None if carrier is None else wear_refusal(ledger.view(), carrier.key),
+        config.history,
+    )
+    if carrier is not None:
+        own_files.add(OwnFile(carrier, HISTORY_PURPOSE, lambda: history.written_bytes))
+    return history
 
 
 def _database_paths(config: Config) -> list[str]:
@@ -150,17 +208,29 @@ def run_daemon(
     simulator_runner = ProcessGroupRunner()
     published = Published(lambda: {**runner.cpu_seconds(), **simulator_runner.cpu_seconds()})
     host, port = split_listen_address(config.web.listen_address)
-    server = HttpServer(application(published, clock), host, port)
+    web_file = config.web.config_file
+    web = None if web_file is None else WebFile(web_file, log, clock)
+    if web is not None:
+        published.web_status = web.status
+    server = HttpServer(application(published, clock), host, port, web=web)
     state_directory = StateDirectory(
         choose_state_directory(config.state, environ, _database_paths(config))
     )
     memory_file = MemoryFile(state_directory, log)
     learning = Learning(memory_file.load())
     saver = MemorySaver(learning, memory_file)
+    book_file = BookFile(state_directory, log)
+    book = book_file.load()
+    delivery_file = RecordFile(state_directory, log)
     recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
     ledger = WearLedger(state_directory, log)
     ledger.start()
-    own_files = _own_files(ledger, memory_file, recorder, record_to, clock)
+    own_files = _own_files(
+        ledger, memory_file, book_file, delivery_file, recorder, record_to, clock
+    )
+    history = _history(config, state_directory, ledger, own_files, clock, log)
+    if history is not None:
+        published.history_status = history.status
     watch = HostWatch(
         WatchTools(
             config,
@@ -174,7 +244,21 @@ def run_daemon(
         )
     )
     simulator = ChildProcessSimulator(simulator_runner)
-    state = host_state_for(config, learning, state_directory.path)
+    state = host_state_for(config, learning, state_directory.path, book)
+    instance = instance_of(host, split_listen_address(server.address)[1], socket.gethostname())
+    tools = DeliveryTools(clock, log, environ, instance, runner, lambda: published.scrapes)
+    delivery = Delivery(config.alerting.delivery, tools, delivery_file)
+    published.delivery_status = delivery.status
+    handover = AlertHandover(state, BookSaver(book_file, book.revision), log, delivery)
+    exports = ExportControl(
+        published,
+        clock,
+        log,
+        environ,
+        server.address,
+        lambda textfile: _charge_textfile(own_files, textfile, clock),
+    )
+    published.export_statuses = exports.status
 
     restraint = Restraint(SelfLimits())
 
@@ -185,6 +269,10 @@ def run_daemon(
         settings = _host_settings(in_force, state_directory.path, rarer)
         state.configure(replace(settings, config_hash=config_hash(wanted)))
         loop.pace(in_force.tick_seconds)
+        delivery.configure(in_force.alerting.delivery)
+        exports.configure(in_force.textfile, in_force.otlp)
+        if history is not None:
+            history.configure(in_force.history)
 
     reload = ConfigReload(config, read_config, apply, clock, log, state_directory.path)
     loop = Loop(
@@ -201,14 +289,20 @@ def run_daemon(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, take)
     on_terminal = sys.stderr.isatty()
+    manager = ServiceManager(environ, log)
+    manager.starting(config.probe_timeout_seconds)
     server.start()
     if recorder is not None:
         recorder.start()
+    exports.configure(config.textfile, config.otlp)
     log.info("started", version=__version__, address=server.address, pid=os.getpid())
 
     # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
     def after_tick(snapshot: Snapshot) -> None:
         saver.after_tick(snapshot)
+        handover.after_tick(snapshot)
+        if history is not None:
+            history.after_tick(snapshot)
         own_files.charge()
         if restraint.look(snapshot.at):
             published.degradation = restraint.degradation
@@ -222,18 +316,33 @@ def run_daemon(
 
     ticking = threading.Thread(target=loop.run, args=(after_tick,), name="loop", daemon=True)
     ticking.start()
+
+    def tell_manager() -> None:
+        timeout = reload.config.probe_timeout_seconds
+        now = clock.monotonic()
+        manager.look(published, now, serving=server.serving, probe_timeout_seconds=timeout)
+
     # A terminal that is closed sends SIGHUP, too, to what runs in it: that is an end.
-    while (caught := _next_of(signals)) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
+    while (
+        caught := _next_of(signals, tell_manager)
+    ) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
+        manager.reloading(published, clock.monotonic())
         loop.reload()
+    manager.stopping()
     log.info("stopping", signal=caught.name)
     loop.stop()
     # Programs first: they write to the disk; the listener only waits for readers.
     runner.stop()
     simulator_runner.stop()
     ticking.join(LAST_TICK_SECONDS)
+    exports.stop(EXPORT_END_SECONDS)
     if recorder is not None:
         recorder.close(RECORDING_END_SECONDS)
+    if history is not None:
+        history.close(STATE_END_SECONDS)
     saver.close(clock.wall(), STATE_END_SECONDS)
+    delivery.close(DELIVERY_END_SECONDS)
+    handover.close(STATE_END_SECONDS)
     watch.close(CLEAN_UP_SECONDS)
     own_files.charge()
     ledger.close(STATE_END_SECONDS)
@@ -242,10 +351,14 @@ def run_daemon(
     log.info("stopped")
 
 
-def _next_of(signals: "queue.SimpleQueue[signal.Signals]") -> signal.Signals:
+def _next_of(
+    signals: "queue.SimpleQueue[signal.Signals]", meanwhile: Callable[[], None]
+) -> signal.Signals:
     """The next signal. Waits in steps: a signal that comes just before the wait, or to
-    another thread, does not interrupt it, and its handler runs only when this thread does."""
+    another thread, does not interrupt it, and its handler runs only when this thread does.
+    Calls ``meanwhile`` before each step."""
     while True:
+        meanwhile()
         try:
             return signals.get(timeout=SIGNAL_LATENCY_SECONDS)
         except queue.Empty:

@@ -12,13 +12,17 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from agent.database_metrics import QUANTITIES, database_families
+from agent.delivery.metrics import delivery_families
 from agent.device_metrics import device_families
+from agent.export_metrics import export_families
+from agent.history.metrics import history_families
 from agent.loop import Published
 from agent.metric_values import add_known
 from agent.readings import Known
 from agent.reload_plan import ConfigLoad
 from agent.self_limits import Degradation
 from agent.snapshot import Snapshot
+from agent.web_metrics import web_families
 from probes.clock import Clock
 
 STALLED_AFTER_TICKS = 3.0
@@ -53,6 +57,10 @@ class SnapshotCollector(Collector):
         yield from _config_load(self._published.config_load)
         yield from _restraint(self._published.degradation)
         yield from _children(self._published.children_cpu_seconds())
+        yield from delivery_families(self._published.delivery_status())
+        yield from history_families(self._published.history_status())
+        yield from web_families(self._published.web_status())
+        yield from export_families(self._published.export_statuses())
         for family in render(snapshot, now, duration):
             if family.samples:
                 yield family
@@ -245,6 +253,11 @@ def _agent(snapshot: Snapshot, tick_duration_seconds: float) -> Iterator[Metric]
     success = GaugeMetricFamily(
         "smax_probe_success", "1 if the probe's last run gave data, else 0.", labels=labels
     )
+    failing = GaugeMetricFamily(
+        "smax_probe_failing",
+        "1 if the probe's last run failed; an absent source is 0.",
+        labels=labels,
+    )
     duration = GaugeMetricFamily(
         "smax_probe_duration_seconds", "How long the probe's last run took.", labels=labels
     )
@@ -257,8 +270,9 @@ def _agent(snapshot: Snapshot, tick_duration_seconds: float) -> Iterator[Metric]
         key = [probe.probe, probe.target]
         if probe.success is not None:
             success.add_metric(key, float(probe.success))
+            failing.add_metric(key, float(not probe.success and not probe.absent))
         if probe.duration_seconds is not None:
             duration.add_metric(key, probe.duration_seconds)
         if probe.last_success_wall_seconds is not None:
             last.add_metric(key, probe.last_success_wall_seconds)
-    yield from (success, duration, last)
+    yield from (success, failing, duration, last)

@@ -7,7 +7,7 @@ import msgspec
 
 from agent.config import Config, DatabaseSettings
 
-NEEDS_RESTART = ("web.listen_address", "state", "log.level", "log.format")
+NEEDS_RESTART = ("web.listen_address", "web.config_file", "state", "log.level", "log.format")
 """Settings that are used once, at the start: a reload tells of them and leaves them as they are."""
 
 

@@ -92,8 +92,13 @@ def _lines(status: StatusDocument) -> Iterator[list[Style]]:
 
 def _alert_line(alert: AlertDocument) -> list[Style]:
     style = "bold red" if alert.severity == "critical" else "bold yellow"
-    missing = " (data missing)" if alert.data_missing else ""
-    prefix = f"{alert.severity.upper()} {alert.alert}{missing}: "
+    marks = [
+        "data missing" if alert.data_missing else "",
+        "silenced" if alert.silenced_until is not None else "",
+        "acknowledged" if alert.acknowledged_until is not None else "",
+    ]
+    marked = ", ".join(filter(None, marks))
+    prefix = f"{alert.severity.upper()} {alert.alert}{f' ({marked})' if marked else ''}: "
     return [(prefix, style), (_cut(alert.summary, WIDTH - len(prefix)), "")]
 
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.alerts.engine import AlertState
+from agent.alerts.lifecycle import Alerting
 from agent.bandwidth import Capacity
 from agent.forecast.forecast import StallOutlook
 from agent.forecast.score import ScoreSummary
+from agent.learning.episodes import Episode
 from agent.models.estimate import CalibratedEstimate, Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.prediction import Prediction
@@ -88,6 +90,7 @@ class DatabaseSnapshot:
     saturated: bool = False  # the database itself is the limit now
     bottleneck: str | None = None  # the binding resource, by the best of the measured models
     episodes_total: int = 0  # saturation episodes that labelled predictions, over its life
+    episodes: tuple[Episode, ...] = ()  # reported in this tick: new, measured anew, or over
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,7 @@ class Snapshot:
     hidden_databases: int  # owners whose files this user may not see
     pause_remaining_seconds: Quantity = _NOT_PAUSED
     state_directory: str | None = None
+    alerting: Alerting = Alerting()  # what of the alerts is told to people
 
     @property
     def ready(self) -> bool:

@@ -169,7 +169,12 @@ class ProbeDocument(msgspec.Struct, frozen=True):
 
 
 class AlertDocument(msgspec.Struct, frozen=True):
-    """One alert; ``since`` is Unix time, null while inactive."""
+    """One alert; ``since`` is Unix time, null while inactive.
+
+    ``state`` is "pending", "firing", "resolved" (within a quarter of an hour) or "inactive".
+    ``occurrence`` counts its firings, 0 before the first. ``acknowledged_until`` and
+    ``silenced_until`` are Unix time, null while it is not.
+    """
 
     alert: str
     severity: str
@@ -181,6 +186,26 @@ class AlertDocument(msgspec.Struct, frozen=True):
     value: float | None
     data_missing: bool
     summary: str
+    state: str = "inactive"
+    fingerprint: str = ""
+    occurrence: int = 0
+    acknowledged_until: float | None = None
+    silenced_until: float | None = None
+
+
+class OrderDocument(msgspec.Struct, frozen=True):
+    """A silence or an acknowledgement in force; null matches anything. Times are Unix time."""
+
+    id: str
+    kind: str
+    alert: str | None
+    database: str | None
+    device: str | None
+    fingerprint: str | None
+    since: float
+    until: float
+    comment: str
+    uid: int
 
 
 class StatusDocument(msgspec.Struct, frozen=True):
@@ -202,3 +227,4 @@ class StatusDocument(msgspec.Struct, frozen=True):
     probes: list[ProbeDocument]
     alerts: list[AlertDocument]
     state_directory: str | None
+    alert_orders: list[OrderDocument] = []

@@ -9,13 +9,17 @@ Invariants:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from agent.alerts.rules import Observation, RuleSettings
+from agent.alerts.rules import RULE_OF, Observation, RuleSettings
+
+AlertKey = tuple[str, str, str, str]
+"""What identifies an alert across ticks: its name, severity, database and device."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
     """One alert on one subject: the labels are those of ``smax_alert_active``.
 
+    ``alert`` is the name that people see, which several rules may share: its severity tells which.
     ``value`` is the last one seen, ``data_missing`` says that it cannot be seen now.
     ``since_wall_seconds`` is when the alert began, None while it is only pending or inactive.
     """
@@ -32,15 +36,16 @@ class AlertState:
     summary: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> AlertKey:
         """What identifies the alert across ticks."""
-        return _key(self.alert, self.database, self.device)
+        return key_of(self.alert, self.severity, self.database, self.device)
 
 
-def _key(alert: str, database: str, device: str) -> tuple[str, str, str]:
+def key_of(alert: str, severity: str, database: str, device: str) -> AlertKey:
+    """What identifies an alert with these labels."""
     # A database's device is a label only: were it part of the key, an alert that began while the
     # device was unknown would never be observed again, and so never end.
-    return (alert, database, "" if database else device)
+    return (alert, severity, database, "" if database else device)
 
 
 def advance(
@@ -56,14 +61,17 @@ def advance(
     inactive one is dropped.
     """
     before = {state.key: state for state in previous}
-    after: dict[tuple[str, str, str], AlertState] = {}
+    after: dict[AlertKey, AlertState] = {}
     for observation in observations:
-        rule = settings[observation.alert]
-        key = _key(observation.alert, observation.database, observation.device)
+        rule = settings[observation.rule]
+        key = key_of(
+            observation.alert, observation.severity, observation.database, observation.device
+        )
         if rule.enabled:
             after[key] = _step(rule, before.get(key), observation, now, wall_seconds)
     for key, state in before.items():
-        if key not in after and state.active and settings[state.alert].enabled:
+        rule = settings[RULE_OF[state.alert, state.severity]]
+        if key not in after and state.active and rule.enabled:
             after[key] = _unseen(state, state.device)
     return tuple(after[key] for key in sorted(after))
 

@@ -2,11 +2,20 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from agent.alerts.rules import Observation
+from agent.models.estimate import INTERVAL_LEVEL
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing, Quantity, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot
+
+LEAST_DEBT_BYTES: Final = 2**30
+"""Less compaction debt than this is the to and fro of a healthy tree: seconds of work."""
+
+LEAST_EPISODES: Final = 10
+"""A share of fewer episodes says little; of ten, a true 90 % interval misses four once in eighty
+times."""
 
 
 def observations(
@@ -83,6 +92,8 @@ def _of_database(database: DatabaseSnapshot) -> Iterator[Observation]:
             value = 0.0  # a fact, not missing data: nobody is held back any more
         yield Observation(rule, name, device, value, f"RocksDB {doing} writes to {name}: {causes}")
     yield _stall_ahead(database, device)
+    yield _compaction_debt_growing(database, device)
+    yield _model_miscalibrated(database, device)
     error = database.background_error
     broken: float | None = None
     if isinstance(error, Known):
@@ -116,6 +127,38 @@ def _stall_ahead(database: DatabaseSnapshot, device: str) -> Observation:
         device,
         seconds,
         f"writes to {database.name} will stall {when}{why}",
+    )
+
+
+def _compaction_debt_growing(database: DatabaseSnapshot, device: str) -> Observation:
+    """Seconds until the compaction debt is cleared: infinite while it grows."""
+    debt, clear = value_of(database.debt_bytes), value_of(database.debt_clear_seconds)
+    if isinstance(database.stalls, Missing) and database.stalls.reason == "not_open":
+        debt = 0.0  # a fact, not missing data: nobody writes
+    seconds = 0.0 if debt is not None and debt < LEAST_DEBT_BYTES else clear
+    amount = "unknown" if debt is None else f"{debt / 2**30:.1f} GiB"
+    trend = "grows" if seconds is None or math.isinf(seconds) else f"takes {seconds:.0f} s to clear"
+    return Observation(
+        "compaction_debt_growing",
+        database.name,
+        device,
+        seconds,
+        f"the compaction debt of {database.name} is {amount} and {trend}",
+    )
+
+
+def _model_miscalibrated(database: DatabaseSnapshot, device: str) -> Observation:
+    """The share of saturation episodes inside the interval that was published before them."""
+    estimate = value_of(database.recommended)
+    enough = estimate is not None and estimate.labels >= LEAST_EPISODES
+    coverage = estimate.coverage_ratio if estimate is not None and enough else None
+    return Observation(
+        "model_miscalibrated",
+        database.name,
+        device,
+        coverage,
+        f"only {_percent(coverage)} of the saturation episodes of {database.name} lay inside the "
+        f"{_percent(INTERVAL_LEVEL)} interval that was published for S_max",
     )
 
 

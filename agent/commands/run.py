@@ -15,6 +15,7 @@ def effective_config(
     listen_address: str | None,
     scratch: str | None,
     state: str | None = None,
+    web_config_file: str | None = None,
 ) -> Config:
     """The file's configuration with the flags over it; ConfigError lists all problems.
 
@@ -26,8 +27,13 @@ def effective_config(
         paths = list(dict.fromkeys(os.path.abspath(path) for path in databases))
         known = {os.path.abspath(database.path): database for database in config.databases}
         changes["databases"] = tuple(known.get(path, DatabaseSettings(path=path)) for path in paths)
+    web = config.web
     if listen_address is not None:
-        changes["web"] = msgspec.structs.replace(config.web, listen_address=listen_address)
+        web = msgspec.structs.replace(web, listen_address=listen_address)
+    if web_config_file is not None:  # empty: none, as exporters have it
+        file = os.path.abspath(web_config_file) if web_config_file else None
+        web = msgspec.structs.replace(web, config_file=file)
+    changes["web"] = web
     if scratch is not None:
         changes["scratch"] = os.path.abspath(scratch)
     if state is not None:

@@ -13,7 +13,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.alerts.engine import AlertState
 from agent.bandwidth import Capacity
+from agent.delivery.status import ChannelStatus, DeliveryStatus
+from agent.export_metrics import ExportStatus
 from agent.forecast.score import ScoreSummary
+from agent.history.status import HistoryStatus
 from agent.loop import Published
 from agent.metrics import SnapshotCollector
 from agent.models.estimate import CalibratedEstimate, Estimate, MissingInput, ResourceUse
@@ -31,6 +34,7 @@ from agent.snapshot import (
     ProbingSnapshot,
     Snapshot,
 )
+from agent.web_metrics import WebStatus
 from probes.rocksdb.samples import (
     BackgroundError,
     ColumnFamilyShape,
@@ -246,6 +250,7 @@ def lost_database() -> DatabaseSnapshot:
         predictions=GONE,
         recommended=GONE,
         headroom_ratio=GONE,
+        headroom_lower_ratio=GONE,
         s_max_ratio=GONE,
         levels=GONE,
         stalls=GONE,
@@ -312,7 +317,7 @@ def alerts() -> tuple[AlertState, ...]:
     """An active, a pending and a quiet alert."""
     return (
         AlertState(
-            alert="headroom_low_warning",
+            alert="RocksdbWriteHeadroomLow",
             severity="warning",
             database="orders",
             device="nvme0n1",
@@ -324,7 +329,7 @@ def alerts() -> tuple[AlertState, ...]:
             summary="orders takes 57,000 puts/s of a sustainable 131,670",
         ),
         AlertState(
-            alert="probe_failing",
+            alert="SmaxProbeFailing",
             severity="warning",
             database="/srv/idle",
             device="",
@@ -336,7 +341,7 @@ def alerts() -> tuple[AlertState, ...]:
             summary="",
         ),
         AlertState(
-            alert="write_stopped",
+            alert="RocksdbWriteStopped",
             severity="critical",
             database="orders",
             device="nvme0n1",
@@ -379,6 +384,30 @@ def published() -> Published:
         Level.RARE_CHILDREN, AT - 400.0, "cpu", "the agent used 0.45% of one core", 0.0045, False
     )
     handed.config_load = ConfigLoad(successful=True, success_wall_seconds=WALL - 3600.0)
+    handed.history_status = lambda: HistoryStatus(
+        4321, 52_428_800, WALL - 20.0, {"disk_full": 24}, "wear_budget_used"
+    )
+    handed.delivery_status = lambda: DeliveryStatus(
+        channels=(
+            ChannelStatus(
+                name="alertmanager-1:9093",
+                outcomes={"delivered": 12, "retried": 3},
+                queue_length=1,
+                attempts=6,
+                attempt_seconds=0.75,
+                circuit_open=True,
+                last_success_wall_seconds=WALL - 90.0,
+            ),
+        ),
+        scraper_absent=False,
+    )
+    handed.web_status = lambda: WebStatus(
+        True, WALL - 3600.0, {"handshake": 2, "password": 5}, WALL + 30 * 86400.0
+    )
+    handed.export_statuses = lambda: (
+        ExportStatus("otlp", 3, None),
+        ExportStatus("textfile", 0, WALL - 12.0),
+    )
     handed.put(snapshot(), 0.0125)
     return handed
 

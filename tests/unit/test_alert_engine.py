@@ -57,7 +57,11 @@ def test_an_alert_begins_after_its_time_and_not_before() -> None:
     assert history == [False] * 30 + [True]
     (state,) = follower.states
     assert (state.pending_since, state.since_wall_seconds) == (0.0, WALL + 300.0)
-    assert (state.alert, state.severity, state.value) == (FALLING, "warning", 0.1)
+    assert (state.alert, state.severity, state.value) == (
+        "RocksdbWriteHeadroomLow",
+        "warning",
+        0.1,
+    )
     assert (state.database, state.device, state.summary) == ("orders", "sda", "a sentence")
 
 
@@ -197,10 +201,10 @@ def test_alerts_of_different_rules_and_subjects_are_apart_and_in_order() -> None
     ]
     states = advance(RULES, (), observed, 0.0, WALL)
     assert [(s.alert, s.database, s.device, s.active) for s in states] == [
-        ("device_bandwidth_declined", "", "sda", False),
-        ("device_bandwidth_declined", "", "sdb", True),
-        (RISING, "a", "sda", False),
-        (RISING, "b", "sda", False),
+        ("RocksdbWriteDelayed", "a", "sda", False),
+        ("RocksdbWriteDelayed", "b", "sda", False),
+        ("SsdWriteBandwidthDegraded", "", "sda", False),
+        ("SsdWriteBandwidthDegraded", "", "sdb", True),
     ]
     assert len({state.key for state in states}) == 4
 

@@ -62,13 +62,13 @@ def a_device_snapshot(*rates_mib: float) -> DeviceSnapshot:
 
 
 def of_database(snapshot: DatabaseSnapshot) -> dict[str, Observation]:
-    return {found.alert: found for found in observations([snapshot], [], [])}
+    return {found.rule: found for found in observations([snapshot], [], [])}
 
 
 def of_probes(*probes: ProbeState) -> list[Observation]:
     """On a host that watches the database "orders" on the device "sda"."""
     found = observations([unknown_database()], [a_device_snapshot()], probes)
-    return [observation for observation in found if observation.alert == "probe_failing"]
+    return [observation for observation in found if observation.rule == "probe_failing"]
 
 
 def test_every_rule_observes_something_and_has_a_severity() -> None:
@@ -77,7 +77,7 @@ def test_every_rule_observes_something_and_has_a_severity() -> None:
         [a_snapshot()], [a_device_snapshot(100.0)], [probe_state("wal", "orders", True)]
     )
     rules = set(AlertSettings().by_name())
-    assert rules == {observation.alert for observation in found}
+    assert rules == {observation.rule for observation in found}
     assert rules == set(SEVERITY)
     assert set(SEVERITY.values()) == {"warning", "critical"}
 
@@ -177,7 +177,7 @@ def test_what_is_not_known_is_not_observed_as_healthy() -> None:
 def test_a_device_is_measured_against_its_baseline() -> None:
     """None before the first measurement."""
     (found,) = observations([], [a_device_snapshot(100.0, 70.0)], [])
-    assert (found.alert, found.database, found.device) == ("device_bandwidth_declined", "", "sda")
+    assert (found.rule, found.database, found.device) == ("device_bandwidth_declined", "", "sda")
     assert found.value == pytest.approx(0.7)
     assert "70 %" in found.summary
     (found,) = observations([], [a_device_snapshot()], [])
@@ -228,7 +228,7 @@ def test_a_target_that_has_not_answered_at_all_is_not_known_to_be_healthy() -> N
 def test_lower_is_worse_for_shares_and_the_time_to_a_stall() -> None:
     """Headroom, S_max, device bandwidth and time left fall; conditions rise."""
     falling = {
-        observation.alert
+        observation.rule
         for observation in observations(
             [a_snapshot()], [a_device_snapshot(1.0)], [probe_state("wal", "orders", True)]
         )
@@ -240,8 +240,53 @@ def test_lower_is_worse_for_shares_and_the_time_to_a_stall() -> None:
         "s_max_dropped",
         "device_bandwidth_declined",
         "stall_ahead",
+        "model_miscalibrated",
     }
     assert isinstance(unknown_database().observed_puts_per_second, Missing)
+
+
+GIB = float(2**30)
+SHUT = Missing("not_open", "test")
+
+
+@pytest.mark.parametrize(
+    ("debt", "clear", "value"),
+    [
+        (Known(2 * GIB, "test", 0.0), Known(900.0, "test", 0.0), 900.0),
+        (Known(2 * GIB, "test", 0.0), Known(math.inf, "test", 0.0), math.inf),
+        (Known(GIB - 1, "test", 0.0), Known(math.inf, "test", 0.0), 0.0),
+        (Known(2 * GIB, "test", 0.0), SHUT, None),
+        (SHUT, SHUT, None),
+    ],
+)
+def test_the_compaction_debt_is_watched_by_the_time_it_takes(
+    debt: Quantity, clear: Quantity, value: float | None
+) -> None:
+    """What is less than seconds of work is no debt, though it may grow for a moment."""
+    database = dataclasses.replace(a_snapshot(), debt_bytes=debt, debt_clear_seconds=clear)
+    found = of_database(database)["compaction_debt_growing"]
+    assert (found.value, found.alert) == (value, "RocksdbCompactionDebtGrowing")
+    if value == math.inf:
+        assert found.summary == "the compaction debt of orders is 2.0 GiB and grows"
+
+
+def test_a_database_that_nobody_has_open_owes_nothing() -> None:
+    """A fact, not missing data."""
+    database = dataclasses.replace(a_snapshot(), stalls=SHUT, debt_bytes=SHUT)
+    assert of_database(database)["compaction_debt_growing"].value == 0.0
+
+
+@pytest.mark.parametrize(("labels", "value"), [(10, 0.5), (9, None), (0, None)])
+def test_the_coverage_counts_once_enough_episodes_judge_it(
+    labels: int, value: float | None
+) -> None:
+    """Before, it is not known whether the interval is too narrow."""
+    database = a_snapshot()
+    assert isinstance(database.recommended, Known)
+    estimate = dataclasses.replace(database.recommended.value, labels=labels, coverage_ratio=0.5)
+    judged = dataclasses.replace(database, recommended=Known(estimate, "test", 0.0))
+    found = of_database(judged)["model_miscalibrated"]
+    assert (found.value, found.alert) == (value, "SmaxModelMiscalibrated")
 
 
 @pytest.mark.parametrize(
@@ -256,5 +301,5 @@ def test_lower_is_worse_for_shares_and_the_time_to_a_stall() -> None:
 def test_the_time_to_a_stall_is_watched(quantity: Quantity, value: float | None) -> None:
     """Unknown is unknown, but a closed database heads for no stall."""
     database = dataclasses.replace(a_snapshot(), time_to_stall_seconds=quantity)
-    (found,) = [o for o in observations([database], [], []) if o.alert == "stall_ahead"]
+    (found,) = [o for o in observations([database], [], []) if o.rule == "stall_ahead"]
     assert found.value == value

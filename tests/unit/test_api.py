@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from agent.alerts.lifecycle import Alerting, OrderInForce
+from agent.alerts.standing import Standing
 from agent.api import DATABASE_QUANTITIES, status_document
 from agent.client import NoDaemon, fetch_status
 from agent.http import HttpServer, ListenError, application
@@ -19,7 +21,8 @@ from agent.readings import Missing
 from agent.snapshot import DatabaseSnapshot, Snapshot
 from agent.status_documents import DatabaseDocument, DeviceDocument, StatusDocument
 from tests.unit import snapshots
-from tests.unit.snapshots import AT, FixedClock
+from tests.unit.alert_life import silence
+from tests.unit.snapshots import AT, WALL, FixedClock
 
 STATUS_KEYS = {
     "version",
@@ -202,6 +205,25 @@ def test_the_device_tells_capacity_fio_and_the_agents_own_writes() -> None:
     assert device.quantities["capacity_bytes_per_second"].value == 2800 * 1048576.0
     assert device.quantities["fio_bytes_per_second"].value == 2700 * 1048576.0
     assert (device.fio_written_bytes, device.capacity_is_lower_bound) == (134_217_728, False)
+
+
+def test_an_alert_says_how_it_stands_with_people() -> None:
+    """Acknowledged and silenced until when, by the wall clock of the snapshot."""
+    seen = snapshots.snapshot()
+    firing = seen.alerts[2]
+    standing = Standing("00ff", "firing", 3, 60.0, 3600.0)
+    alerting = Alerting(
+        standings={firing.key: standing},
+        orders=(OrderInForce(silence(since=WALL - 10.0, database="orders"), 590.0),),
+    )
+    status = status_document(dataclasses.replace(seen, alerting=alerting), snapshots.AT)
+
+    assert [alert.state for alert in status.alerts] == ["pending", "inactive", "firing"]
+    alert, (order,) = status.alerts[2], status.alert_orders
+    assert (alert.fingerprint, alert.occurrence) == ("00ff", 3)
+    assert (alert.acknowledged_until, alert.silenced_until) == (WALL + 60.0, WALL + 3600.0)
+    assert (order.kind, order.alert, order.database) == ("silence", None, "orders")
+    assert (order.since, order.until) == (WALL - 10.0, WALL + 590.0)
 
 
 def test_alerts_are_active_pending_or_quiet() -> None:

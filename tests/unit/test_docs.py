@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.alerts.rules import SEVERITY, AlertSettings
+from agent.alerts.rules import ALERT_NAME, RULE_OF, SEVERITY, AlertSettings
 
 ROOT = Path(__file__).parents[2]
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
@@ -28,11 +28,14 @@ def test_every_metric_is_documented_and_no_other() -> None:
 
 
 def test_every_alert_is_documented_with_its_severity() -> None:
-    """The table lists exactly the rules."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| (warning|critical) \|", METRICS, re.MULTILINE))
+    """The table lists exactly the rules, and name and severity tell which is which."""
+    row = r"^\| `(\w+)` \| (warning|critical) \| `(\w+)` \|"
+    rows = re.findall(row, METRICS, re.MULTILINE)
 
-    assert rows == SEVERITY
-    assert set(AlertSettings().by_name()) == set(SEVERITY)
+    assert {rule: (name, severity) for name, severity, rule in rows} == {
+        rule: (ALERT_NAME[rule], severity) for rule, severity in SEVERITY.items()
+    }
+    assert len(rows) == len(AlertSettings().by_name()) == len(RULE_OF)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent.alerts.rules import AlertSettings
+from agent.alerts.book import decode_book, encode_book
+from agent.alerts.rules import AlertingSettings, AlertSettings
 from agent.config import FioSettings
 from agent.findings import DatabaseFindings, DeviceFindings, Findings
 from agent.host_state import HostSettings, HostState
@@ -32,6 +33,7 @@ from tests.unit.agent_samples import (
     on_device,
     probe_state,
 )
+from tests.unit.alert_life import silence
 
 
 def host(**changes: Any) -> HostState:
@@ -46,6 +48,7 @@ def settings(**changes: Any) -> HostSettings:
         "phase_hold_seconds": 300.0,
         "capacity_max_age_seconds": DAY,
         "alerts": AlertSettings(),
+        "alerting": AlertingSettings(),
         "probing": probing_settings(FioSettings()),
     }
     return HostSettings(**(defaults | changes))
@@ -210,9 +213,51 @@ def test_alerts_are_carried_from_tick_to_tick() -> None:
     for at in range(0, 140, 10):
         snapshot = state.advance(two_of_each(float(at)))
         states = {(s.alert, s.database): s.active for s in snapshot.alerts}
-        active.append(states["data_stale", "one"])
+        active.append(states["SmaxPredictionStale", "one"])
     assert active == [at >= 120 for at in range(0, 140, 10)]
     assert {s.device for s in snapshot.alerts if s.database == "one"} == {"sda"}
+
+
+def test_an_alert_outlives_a_restart_also_of_a_database_that_is_found_again_late() -> None:
+    """Five minutes are allowed for that; then it has left, and its alert is over."""
+    first = host()
+    for at in (0.0, 10.0, 140.0):
+        first.advance(two_of_each(at))
+    book = decode_book(encode_book(first.book))
+    state = HostState(
+        version="0.1.0", settings=settings(), learning=Learning(LearnedState()), book=book
+    )
+
+    def active(at: float, *databases: DatabaseFindings) -> dict[str, float | None]:
+        alerts = state.advance(two_of_each(at, databases=databases)).alerts
+        return {s.database: s.since_wall_seconds for s in alerts if s.active}
+
+    one, two = database_on("one", "sda", "8:0"), database_on("two", "sdb", "8:16")
+    assert active(200.0, one) == {"one": WALL + 140.0, "two": WALL + 140.0}
+    assert active(499.0, one, two) == {"one": WALL + 140.0, "two": WALL + 140.0}
+    assert active(510.0, two) == {"two": WALL + 140.0}
+
+
+@pytest.mark.parametrize(
+    ("reason", "hushed"), [("no_orders", False), ("orders_unusable", True), ("timeout", True)]
+)
+def test_orders_that_cannot_be_read_are_not_taken_back(reason: str, hushed: bool) -> None:
+    """None is an answer; a failure is not."""
+    state = host()
+    order = silence(since=WALL, seconds=3600.0)
+    state.advance(two_of_each(0.0, orders=Known((order,), "alert_orders", 0.0)))
+    after = state.advance(two_of_each(10.0, orders=Missing(reason, "test")))
+    assert bool(after.alerting.orders) == hushed
+
+
+def test_what_delivery_has_settled_is_not_kept() -> None:
+    """The rest waits in the book."""
+    state = host(alerting=AlertingSettings(group_wait_seconds=0.0))
+    for at in (0.0, 10.0, 140.0):
+        told = state.advance(two_of_each(at)).alerting.notifications
+    assert [one.group for one in told] == ["device sda", "device sdb"]
+    state.settle(frozenset({told[0].identity}))
+    assert state.book.outbox == told[1:]
 
 
 def test_a_device_is_held_against_what_it_could_before_the_restart() -> None:

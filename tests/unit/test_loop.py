@@ -113,6 +113,18 @@ def test_a_probe_that_is_not_there_any_more_is_forgotten(lines: LogCapture) -> N
     assert written(lines, failing, quiet(), failing) == ["probe_no_data", "probe_no_data"]
 
 
+def test_an_alert_of_before_a_restart_did_not_begin_now(lines: LogCapture) -> None:
+    """The log of the run before told of its beginning."""
+    active = next(state for state in alerts() if state.active)
+    before = dataclasses.replace(quiet(), alerts=(active,))
+    now = dataclasses.replace(active, since_wall_seconds=WALL)
+
+    written(lines, before)
+    written(lines, dataclasses.replace(quiet(), alerts=(now,)))
+
+    assert events(lines) == ["alert_still_active", "alert_began"]
+
+
 def test_an_alert_is_told_of_when_it_begins_and_when_it_ends(lines: LogCapture) -> None:
     """With the fields an operator needs, once each."""
     active = next(state for state in alerts() if state.active)
@@ -125,7 +137,7 @@ def test_an_alert_is_told_of_when_it_begins_and_when_it_ends(lines: LogCapture) 
 
     assert told == ["alert_began", "alert_ended"]
     assert tuple(lines.entries[0][key] for key in ("alert", "severity", "db")) == (
-        "write_stopped",
+        "RocksdbWriteStopped",
         "critical",
         "orders",
     )

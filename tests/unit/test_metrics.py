@@ -151,8 +151,7 @@ def test_every_quantity_has_an_age_or_a_reason() -> None:
     assert aged == names | {"capacity"}
     assert unavailable == names
     # Parts of others: their absence is told by compaction and available bandwidth, and by S_max.
-    parts = {"compaction_bytes_per_second", "s_max_ratio", "calibrated", "headroom_lower_ratio"}
-    assert quantities - names == parts
+    assert quantities - names == {"compaction_bytes_per_second", "calibrated"}
 
 
 def test_a_database_that_is_gone_has_nothing_but_reasons() -> None:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.alerts.lifecycle import Alerting
+from agent.alerts.standing import Standing
 from agent.api import status_document
 from agent.bandwidth import Capacity
 from agent.readings import Known, Missing, Quantity
@@ -82,8 +84,20 @@ def test_active_alerts_come_first() -> None:
     """Those that are pending or quiet are not shown."""
     lines = shown().splitlines()
 
-    assert lines[1] == ("CRITICAL write_stopped: RocksDB has stopped writes to orders: l0_files")
-    assert "headroom_low_warning" not in shown()
+    stopped = "CRITICAL RocksdbWriteStopped: RocksDB has stopped writes to orders: l0_files"
+    assert lines[1] == stopped
+    assert "RocksdbWriteHeadroomLow" not in shown()
+
+
+def test_an_alert_that_somebody_takes_care_of_is_marked() -> None:
+    """It fires all the same."""
+    whole = snapshots.snapshot()
+    firing = next(state for state in whole.alerts if state.active)
+    standing = Standing("00ff", "firing", 1, 60.0, 60.0)
+    alerting = Alerting(standings={firing.key: standing})
+    text = shown(dataclasses.replace(whole, alerting=alerting))
+
+    assert "CRITICAL RocksdbWriteStopped (silenced, acknowledged): RocksDB has stopped" in text
 
 
 def test_a_failing_probe_is_shown_and_one_without_data_is_not() -> None:

@@ -1,0 +1,1 @@
+"""What was, for two years: recorded beside the tick, read by ``smaxd history`` and ``report``."""

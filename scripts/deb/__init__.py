@@ -1,0 +1,1 @@
+"""Makes the Debian package; ``scripts/build-deb`` runs it."""

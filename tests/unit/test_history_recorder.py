@@ -1,0 +1,391 @@
+"""The history is written beside the tick, and whatever goes wrong with it costs only itself."""
+
+import dataclasses
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from agent.config import HistorySettings
+from agent.history import recorder as recorder_module
+from agent.history.reader import HistoryFile
+from agent.history.recorder import HistoryRecorder, wear_refusal
+from agent.history.status import HistoryStatus
+from agent.snapshot import Snapshot
+from agent.state_directory import StateDirectory
+from agent.wear.budget import Refused
+from agent.wear.ledger import AccountView, WearView
+from tests.unit.snapshots import AT, WALL, snapshot
+
+PATIENCE_SECONDS = 20.0
+
+
+def tick(second: float) -> Snapshot:
+    return dataclasses.replace(snapshot(), at=AT + second, wall_seconds=WALL + second)
+
+
+def eventually(true: Callable[[], Any]) -> bool:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not true() and time.monotonic() < end:
+        time.sleep(0.005)
+    return bool(true())
+
+
+class Recording:
+    """A recorder on a directory, its log, and what refuses it to write."""
+
+    def __init__(self, directory: Path, settings: HistorySettings = HistorySettings()) -> None:  # noqa: B008 - frozen
+        self.path = directory / "history.db"
+        self.refusal: str | None = None
+        self._capture = structlog.testing.LogCapture()
+        log = structlog.wrap_logger(None, processors=[self._capture])
+        self.state_directory = StateDirectory(str(directory))
+        self.recorder = HistoryRecorder(self.state_directory, log, lambda: self.refusal, settings)
+
+    def events(self, name: str) -> list[Any]:
+        return [entry for entry in self._capture.entries if entry["event"] == name]
+
+    @property
+    def status(self) -> HistoryStatus:
+        status = self.recorder.status()
+        assert status is not None
+        return status
+
+    def minutes(self, begin: int, end: int) -> None:
+        """Ticks of ten seconds; each minute is written, or refused, before the next begins."""
+        for second in range(60 * begin, 60 * end, 10):
+            self.recorder.after_tick(tick(second))
+            assert eventually(self.recorder._idle.is_set)
+
+    def close(self) -> None:
+        self.recorder.close(PATIENCE_SECONDS)
+        self.state_directory.close()
+
+    def samples(self) -> int:
+        with HistoryFile(str(self.path)) as file:
+            past = file.read(int(WALL) - 10, int(WALL) + 86400, 10)
+            return len(past.databases[0].line.times) if past.databases else 0
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Iterator[Recording]:
+    one = Recording(tmp_path)
+    yield one
+    one.close()
+
+
+def commits(recording: Recording) -> int:
+    """So often something was written: the size of the log grows with every commit."""
+    return recording.status.rows_total
+
+
+def test_it_is_written_once_a_minute_and_at_the_end(recording: Recording) -> None:
+    """The first tick's at once: then it is known that it can be."""
+    written = []
+    for second in range(0, 120, 10):
+        recording.recorder.after_tick(tick(second))
+        assert eventually(recording.recorder._idle.is_set)
+        written.append(commits(recording))
+    recording.close()
+
+    assert len(set(written)) == 2
+    assert written[0] == written[5] < written[6] == written[11] < commits(recording)
+    assert recording.samples() == 12
+
+
+def test_it_tells_how_it_is_doing(recording: Recording) -> None:
+    """For the metrics."""
+    assert recording.status == HistoryStatus(0, None, None, {}, None)
+    recording.minutes(0, 2)
+
+    status = recording.status
+    assert status.rows_total > 0
+    assert status.size_bytes is not None
+    assert status.size_bytes >= recording.path.stat().st_size
+    assert status.last_commit_wall_seconds == pytest.approx(time.time(), abs=PATIENCE_SECONDS)
+    assert (status.dropped, status.waiting) == ({}, None)
+
+
+def test_without_a_budget_it_waits_and_goes_on(recording: Recording) -> None:
+    """What waited is written; one line tells of it, and one of its end."""
+    recording.minutes(0, 1)
+    recording.refusal = "all of it is used"
+    recording.minutes(1, 4)
+    waiting, rows = recording.status.waiting, recording.status.rows_total
+    recording.refusal = None
+    recording.minutes(4, 5)
+    recording.close()
+
+    assert waiting == "wear_budget_used"
+    assert rows < recording.status.rows_total
+    assert (recording.status.waiting, recording.status.dropped) == (None, {})
+    assert recording.samples() == 30
+    assert [entry["detail"] for entry in recording.events("history_waits")] == ["all of it is used"]
+    assert len(recording.events("history_goes_on")) == 1
+
+
+def test_what_waits_for_too_long_is_left_out_and_counted(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first: memory is bounded."""
+    monkeypatch.setattr(recorder_module, "WAITING_ROWS", 100)
+    recording.refusal = "all of it is used"
+    recording.minutes(0, 20)
+    (dropped,) = recording.status.dropped.items()
+    waiting = sum(sample.weight for sample in recording.recorder._waiting)
+    recording.refusal = None
+    recording.minutes(20, 21)
+    recording.close()
+
+    assert dropped[0] == "wear_budget_used"
+    assert dropped[1] > 300
+    assert waiting <= 100
+    assert 12 <= recording.samples() < 60
+
+
+def test_a_tick_does_not_wait_for_a_writer_that_hangs(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it leaves meanwhile is bounded, too."""
+    monkeypatch.setattr(recorder_module, "WAITING_ROWS", 50)
+    hangs = threading.Event()
+    monkeypatch.setattr(recording.recorder, "_commit", lambda _: hangs.wait(PATIENCE_SECONDS))
+    for second in range(0, 3600, 10):
+        recording.recorder.after_tick(tick(second))
+    waiting = sum(sample.weight for sample in recording.recorder._batch)
+    dropped = recording.status.dropped
+    hangs.set()
+
+    assert waiting <= 12 * 20
+    assert dropped["slow_device"] > 0
+
+
+def test_a_damaged_file_is_set_aside_at_the_start(tmp_path: Path) -> None:
+    """And another one begun."""
+    (tmp_path / "history.db").write_bytes(b"SQLite format 3\0" + b"\x5a" * 9000)
+    recording = Recording(tmp_path)
+    recording.minutes(0, 2)
+    recording.close()
+
+    assert recording.samples() == 12
+    assert (tmp_path / "history.db.damaged").stat().st_size == 9016
+    (told,) = recording.events("history_unusable")
+    assert "history.db.damaged" in told["detail"]
+    assert told["log_level"] == "warning"
+
+
+def test_damage_while_it_runs_is_noticed_and_loses_nothing_new(recording: Recording) -> None:
+    """The commit that met it is made again, into a new file."""
+    recording.minutes(0, 2)
+    checkpoint(recording)
+    with recording.path.open("r+b") as file:
+        file.seek(1024)
+        file.write(b"\xa5" * (recording.path.stat().st_size - 1024))
+    recording.minutes(2, 4)
+    recording.close()
+
+    assert len(recording.events("history_unusable")) == 1
+    assert recording.path.with_name("history.db.damaged").exists()
+    assert recording.samples() == 17  # from the commit on that met the damage
+    assert recording.status.waiting is None
+
+
+def checkpoint(recording: Recording) -> None:
+    """All that was written is in the file itself, and read from there again."""
+    connection = sqlite3.connect(recording.path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def test_a_file_of_a_later_version_is_set_aside_as_such(tmp_path: Path) -> None:
+    """After a downgrade: an upgrade can go on with it."""
+    recording = Recording(tmp_path)
+    recording.minutes(0, 1)
+    recording.close()
+    connection = sqlite3.connect(recording.path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    older = Recording(tmp_path)
+    older.minutes(1, 2)
+    older.close()
+
+    assert (tmp_path / "history.db.newer").exists()
+    assert "version 99" in older.events("history_unusable")[0]["reason"]
+    assert older.samples() == 6
+
+
+def test_a_file_that_was_removed_is_made_anew(recording: Recording) -> None:
+    """It would be written to without a name otherwise."""
+    recording.minutes(0, 2)
+    recording.path.unlink()
+    recording.minutes(2, 4)
+    recording.close()
+
+    assert len(recording.events("history_gone")) == 1
+    assert recording.samples() > 0
+
+
+def test_a_link_in_its_place_is_put_away_and_not_followed(tmp_path: Path) -> None:
+    """The agent may run as root."""
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (tmp_path / "history.db").symlink_to(target)
+    recording = Recording(tmp_path)
+    recording.minutes(0, 1)
+    recording.close()
+
+    assert target.read_text() == "precious"
+    assert not recording.path.is_symlink()
+    assert recording.samples() == 6
+
+
+def test_a_directory_in_its_place_is_set_aside_too(tmp_path: Path) -> None:
+    """Whatever it is, it is kept."""
+    (tmp_path / "history.db").mkdir()
+    recording = Recording(tmp_path)
+    recording.minutes(0, 1)
+    recording.close()
+
+    assert (tmp_path / "history.db.damaged").is_dir()
+    assert recording.samples() == 6
+
+
+def test_somebody_who_locks_the_file_delays_it_only(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator with sqlite3 open."""
+    monkeypatch.setattr("agent.history.store.BUSY_SECONDS", 0.05)
+    recording.minutes(0, 1)
+    other = sqlite3.connect(recording.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    recording.recorder._close_store()  # so that the short patience is in force
+    recording.minutes(1, 3)
+    waiting = recording.status.waiting
+    other.execute("ROLLBACK")
+    other.close()
+    recording.minutes(3, 4)
+    recording.close()
+
+    assert waiting == "write_failed"
+    assert recording.samples() == 24
+
+
+def test_a_full_file_system_ends_nothing(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What little is free is the database's."""
+    recording.minutes(0, 1)
+    real = os.statvfs(recording.path.parent)
+    full = os.statvfs_result([*real[:3], 0, 0, *real[5:]])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda _: full)
+        recording.minutes(1, 3)
+        waiting = recording.status.waiting
+    recording.minutes(3, 4)
+    recording.close()
+
+    assert waiting == "disk_full"
+    assert recording.samples() == 24
+
+
+def test_a_directory_that_another_agent_uses_is_left_to_it(tmp_path: Path) -> None:
+    """Two writers of one history would tell two stories."""
+    other = StateDirectory(str(tmp_path))
+    other.take()
+    recording = Recording(tmp_path)
+    recording.minutes(0, 1)
+    waiting = recording.status.waiting
+    other.close()
+    recording.minutes(1, 2)
+    recording.close()
+
+    assert waiting == "state_in_use"
+    assert recording.samples() == 12
+
+
+def test_a_defect_is_told_once_and_tried_again(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must cost the history only."""
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module, "Store", lambda *_: 1 / 0)
+        recording.minutes(0, 3)
+    assert recording.status.waiting == "defect"
+    assert len(recording.events("history_failed")) == 1
+    recording.minutes(3, 4)
+    recording.close()
+
+    assert recording.samples() == 24
+
+
+def test_switched_off_it_writes_nothing_and_says_nothing(tmp_path: Path) -> None:
+    """Not even an empty file."""
+    recording = Recording(tmp_path, HistorySettings(enabled=False))
+    recording.minutes(0, 2)
+    status = recording.recorder.status()
+    recording.close()
+
+    assert status is None
+    assert not recording.path.exists()
+
+
+def test_a_reload_switches_it_off_and_on(recording: Recording) -> None:
+    """What was gathered until then is kept; the time in between is a gap."""
+    recording.minutes(0, 2)
+    recording.recorder.configure(HistorySettings(enabled=False))
+    recording.minutes(2, 4)
+    assert recording.recorder.status() is None
+    recording.recorder.configure(HistorySettings())
+    recording.minutes(4, 6)
+    recording.close()
+
+    assert recording.samples() == 24
+
+
+def test_another_limit_is_in_force_after_a_reload(recording: Recording) -> None:
+    """Without a restart."""
+    recording.minutes(0, 2)
+    recording.recorder.configure(HistorySettings(size_limit_mib=32.0))
+    recording.minutes(2, 3)
+    store = recording.recorder._store
+
+    assert store is not None
+    assert store._upkeep._limit_bytes == 32 << 20
+
+
+def test_what_is_written_only_ever_grows(recording: Recording) -> None:
+    """It is charged to the wear account by its growth."""
+    seen = []
+    for minute in range(4):
+        recording.minutes(minute, minute + 1)
+        seen.append(recording.recorder.written_bytes)
+    recording.close()
+    seen.append(recording.recorder.written_bytes)
+
+    assert seen == sorted(seen)
+
+
+ACCOUNT = AccountView("disk", 1000, 1, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("view", "refused"),
+    [
+        (WearView(None, (ACCOUNT,)), None),
+        (WearView(None, (dataclasses.replace(ACCOUNT, remaining_bytes=0),)), "disk"),
+        (WearView(None, (dataclasses.replace(ACCOUNT, device="other", remaining_bytes=0),)), None),
+        (WearView(Refused("wear_history_lost", "wear.json was damaged"), ()), "wear.json"),
+    ],
+    ids=["something is left", "nothing is left", "nothing of another's", "nobody knows"],
+)
+def test_the_wear_budget_is_the_devices(view: WearView, refused: str | None) -> None:
+    """Of the device that the state directory lies on."""
+    answer = wear_refusal(view, "disk")
+
+    assert (answer is None) if refused is None else (answer is not None and refused in answer)
