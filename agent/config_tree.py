@@ -112,7 +112,9 @@ def _wanted(kind: Kind) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if origin is dict:
         return "a mapping of names to strings"
-    return {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}.get(kind, str(kind))
+    return {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}.get(
+        kind, str(kind)
+    )
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ Times are monotonic seconds unless the name says ``wall``; everything else is in
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.alerts.engine import AlertState
 from agent.alerts.lifecycle import Alerting
@@ -156,7 +156,7 @@ class Snapshot:
     hidden_databases: int  # owners whose files this user may not see
     pause_remaining_seconds: Quantity = _NOT_PAUSED
     state_directory: str | None = None
-    alerting: Alerting = Alerting()  # what of the alerts is told to people
+    alerting: Alerting = field(default_factory=Alerting)  # what of the alerts is told to people
 
     @property
     def ready(self) -> bool:

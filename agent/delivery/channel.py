@@ -112,6 +112,9 @@ class Channel(ABC):
         self._offers += 1
         self._changed.notify_all()
 
+    def _is_closed(self) -> bool:
+        return self._closed  # asked anew: another thread closes while an attempt is under way
+
     def _attempt(self, send: Callable[[float], Answer]) -> Answer | None:
         """Try now; None when it was cut off because the channel is closed."""
         began = self._clock.monotonic()
@@ -122,7 +125,7 @@ class Channel(ABC):
         answer = send(self._clock.wall())
         ended = self._clock.monotonic()
         with self._changed:
-            if self._closed and answer.outcome == "failed":
+            if self._is_closed() and answer.outcome == "failed":
                 return None
             self._attempts += 1
             self._attempt_seconds += ended - began

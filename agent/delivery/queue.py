@@ -53,7 +53,8 @@ def _without_replaceable(
     if surplus <= 0:
         return pending, []
     last = {alert.fingerprint: index for index, one in enumerate(pending) for alert in one.alerts}
-    kept, dropped = [], []
+    kept: list[Notification] = []
+    dropped: list[str] = []
     for index, one in enumerate(pending):
         replaceable = all(last[alert.fingerprint] > index for alert in one.alerts)
         if replaceable and len(dropped) < surplus:

@@ -150,11 +150,16 @@ def legend_of_models(database: PastDatabase) -> list[tuple[str, str]]:
 
 
 def legend_of_bands(database: PastDatabase) -> list[tuple[str, str]]:
-    """Style and name of each phase and limit that occurred."""
-    phases = sorted(set(filter(None, database.line.words("phase"))))
-    limits = sorted(set(filter(None, database.line.words("bottleneck"))))
-    return [(_phase_style(phase), phase) for phase in phases] + [
-        (_resource_style(limit), _resource_words(limit)) for limit in limits
+    """Style and name of each phase, limit and model that occurred."""
+    words = database.line.words
+    phases = sorted(set(filter(None, words("phase"))))
+    limits = sorted(set(filter(None, words("bottleneck"))))
+    models = sorted(set(filter(None, words("model"))))
+    style = _model_style(database)
+    return [
+        *((_phase_style(phase), f"phase: {phase}") for phase in phases),
+        *((_resource_style(limit), f"limit: {_resource_words(limit)}") for limit in limits),
+        *((style(model), f"model: {model}") for model in models),
     ]
 
 

@@ -15,6 +15,8 @@ from agent.history.plot import number_text, time_text
 WIDTH = 960
 LEFT, RIGHT, BELOW, ABOVE = 64, 8, 22, 8
 MOST_TICKS = 8
+HALF_LABEL = 34
+"""How far the last label reaches to the right."""
 TICK_STEPS = (60, 300, 600, 1800, HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY, 120 * DAY)
 DATE_ONLY = 366 * DAY
 """A span whose times are told as dates."""
@@ -148,7 +150,7 @@ def time_axis(frame: Frame) -> Iterator[str]:
         x = frame.x(time)
         yield f'<path class="rule" d="M{x:.1f} {ABOVE}V{frame.height - BELOW}"/>'
         text = time_text(time, span=span if step % DAY else DATE_ONLY)
-        yield label(min(x, WIDTH - RIGHT - 20), y, text, "middle")
+        yield label(min(x, WIDTH - HALF_LABEL), y, text, "middle")
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[range]:

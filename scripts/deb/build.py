@@ -120,11 +120,11 @@ def lay_out(stage: Path, bundled: list[Bundled], version: str, epoch: int) -> No
     python = [str(binaries / "python"), "-I", "-B"]
     source = str(ROOT / "docs/man/smaxd.1.in")
     date = time.strftime("%Y-%m-%d", time.gmtime(epoch))
-    page = run(
+    manual = run(
         [*python, str(SOURCES / "manpage.py"), source, date],
         "the manual page could not be made",
     )
-    place("usr/share/man/man1/smaxd.1.gz", page)
+    place("usr/share/man/man1/smaxd.1.gz", manual)
     for shell, target in COMPLETIONS.items():
         script = run(
             [*python, str(binaries / "smaxd")],

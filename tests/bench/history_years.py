@@ -1,7 +1,7 @@
-"""Two years of history of four databases: how large, how fast to read, how much is written a day.
+"""Two years of history of four databases: how large, how fast to read, how much written a day.
 
-The long resolutions are filled directly, with rows folded from made-up samples; then the agent's own
-path records a day more, a commit a minute, and that day is accounted and read.
+The long resolutions are filled directly, with rows folded from made-up samples; then the agent's
+own path records a day more, a commit a minute, and that day is accounted and read.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = list(figures(options.directory))
-    print(json.dumps(document(found, []), indent=2) if options.json else table(found))  # noqa: T201
+    print(json.dumps(document(found, []), indent=2) if options.json else table(found))
 
 
 if __name__ == "__main__":

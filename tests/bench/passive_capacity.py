@@ -129,9 +129,7 @@ def lines(recordings: list[tuple[str, Path | None]]) -> Iterator[str]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="passive_capacity", description=__doc__)
-    parser.add_argument(
-        "--results", type=Path, metavar="DIR", help="of tests/bench/accuracy"
-    )
+    parser.add_argument("--results", type=Path, metavar="DIR", help="of tests/bench/accuracy")
     directory = parser.parse_args().results
     recordings: list[tuple[str, Path | None]] = (
         [(name, None) for name in NAMES] if directory is None else [*results(directory)]

@@ -22,7 +22,7 @@ QUIET = (
     "fio: {enabled: false}\nsecondary: {enabled: false}\ndiscovery: {enabled: false}\n"
     "probe_timeout_seconds: 0.1\n"
 )
-WATCHDOG = {"WATCHDOG_USEC": "2000000"}
+WATCHDOG_USEC = "2000000"
 FED_EVERY_SECONDS = 1.0
 
 
@@ -135,7 +135,9 @@ def test_the_watchdog_is_fed_while_ticks_advance_and_starves_when_they_do_not(
     The watchdog's SIGABRT, sent here as systemd would, then tells where the loop hangs.
     """
     config = write_config(place, QUIET)
-    with daemon(place, "--config", config, NOTIFY_SOCKET=manager.path, **WATCHDOG) as running:
+    with daemon(
+        place, "--config", config, NOTIFY_SOCKET=manager.path, WATCHDOG_USEC=WATCHDOG_USEC
+    ) as running:
         manager.wait_for("WATCHDOG=1", 3)
         hang(place, running, manager)
         give_up = time.monotonic() + PATIENCE_SECONDS

@@ -99,7 +99,7 @@ def test_a_loop_or_a_listener_that_hangs_starves_the_watchdog(lost: str) -> None
     """And feeds it again once it goes on."""
     first, hangs, goes_on = told_of(
         seen(at=100.0),
-        dataclasses.replace(seen(at=131.0), **{lost: False}),
+        seen(at=131.0, ticking=lost != "ticking", serving=lost != "serving"),
         seen(at=140.0),
         watchdog_seconds=WATCHDOG_SECONDS,
     )

@@ -1,0 +1,168 @@
+"""The history of a real daemon beside a real database: written, read meanwhile, and after its end."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.config import HistorySettings
+from agent.history.recorder import LEAST_FREE_RATIO
+from tests.integration.daemon import daemon, environment, workplace, write_config, writing
+from tests.unit.test_history_recorder import Recording
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with workplace() as path:
+        yield path
+
+
+def rows(page_value: float | None) -> float:
+    return page_value or 0.0
+
+
+def test_it_is_written_by_the_daemon_and_read_meanwhile_and_afterwards(place: Path) -> None:
+    """By way of the daemon, which says where; killed, it loses nothing that was committed."""
+    config = write_config(place)
+    with writing(place / "db"), daemon(place, "--config", config, "--db", str(place / "db")) as one:
+        page = one.wait_until(
+            lambda p: rows(p.value("smaxd_history_rows_total")) > 0, "a row of the history"
+        )
+        assert page.value("smaxd_history_last_commit_timestamp_seconds") is not None
+        meanwhile = one.smaxd("history", "--since", "5m", "--json")
+        one.stop(signal.SIGKILL)
+        killed = one.home / "state"
+        after = one.smaxd("history", "--since", "5m", "--csv", "--state", str(killed))
+
+    assert meanwhile.returncode == 0, meanwhile.stderr
+    assert str(place / "db") in meanwhile.stdout
+    assert after.returncode == 0, after.stderr
+    assert len(after.stdout.splitlines()) >= 2
+
+
+def test_a_restart_goes_on_and_a_clean_end_loses_nothing(place: Path) -> None:
+    """What was gathered since the last commit is written at the end."""
+    config = write_config(place)
+    arguments = ("--config", config, "--db", str(place / "db"))
+    with writing(place / "db"):
+        for _ in range(2):
+            with daemon(place, *arguments) as one:
+                one.wait_until(
+                    lambda p: rows(p.value("smaxd_history_rows_total")) > 0, "a row of the history"
+                )
+                assert one.events("history_unusable") == []
+                assert one.stop() == 0
+    state = place / "home" / "state"
+    table = one.smaxd("history", "--since", "5m", "--csv", "--state", str(state))
+
+    assert len(table.stdout.splitlines()) >= 3
+    assert [path.name for path in state.glob("history.db*")] == ["history.db"]
+
+
+def test_a_damaged_file_costs_the_daemon_nothing(place: Path) -> None:
+    """It is put away, told of, and a new one is begun."""
+    state = place / "home" / "state"
+    state.mkdir(parents=True)
+    (state / "history.db").write_bytes(b"no database" * 2000)
+    config = write_config(place)
+    with writing(place / "db"), daemon(place, "--config", config, "--db", str(place / "db")) as one:
+        one.wait_until(
+            lambda p: rows(p.value("smaxd_history_rows_total")) > 0, "a row of the history"
+        )
+        (told,) = one.events("history_unusable")
+
+    assert "level=warning" in told
+    assert (state / "history.db.damaged").stat().st_size == 22_000
+
+
+def test_switched_off_there_is_none(place: Path) -> None:
+    """Neither a file nor a metric."""
+    config = write_config(place, "history: {enabled: false}\n")
+    with writing(place / "db"), daemon(place, "--config", config, "--db", str(place / "db")) as one:
+        page = one.wait_until(lambda p: p.value("smaxd_ticks_total"), "a tick")
+        assert page.value("smaxd_history_rows_total") is None
+        assert not list((one.home / "state").glob("history.db*"))
+        shown = one.smaxd("history")
+
+    assert shown.returncode == 1
+    assert "history.enabled" in shown.stderr
+
+
+def test_the_report_of_a_real_daemon_is_written(place: Path) -> None:
+    """With the database in it."""
+    config = write_config(place)
+    with writing(place / "db"), daemon(place, "--config", config, "--db", str(place / "db")) as one:
+        one.wait_until(lambda p: rows(p.value("smaxd_history_rows_total")) > 0, "a row")
+        done = one.smaxd("report", "--since", "1h", "-o", str(place / "report.html"))
+
+    assert done.returncode == 0, done.stderr
+    assert str(place / "db") in (place / "report.html").read_text()
+
+
+@contextmanager
+def small_file_system(place: Path) -> Iterator[Path]:
+    target = place / "small"
+    target.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(target)], check=True)
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
+@needs_root
+def test_a_disk_that_fills_up_ends_nothing_and_room_lets_it_go_on(place: Path) -> None:
+    """The real thing: the file system says that it is full, in the middle of a commit."""
+    with small_file_system(place) as directory:
+        recording = Recording(directory, HistorySettings())
+        recording.minutes(0, 2)
+        ballast = directory / "ballast"
+        left = shutil.disk_usage(directory).free
+        with ballast.open("wb") as file:
+            file.write(b"x" * int(left - LEAST_FREE_RATIO * (4 << 20) - 8192))
+        recording.minutes(2, 40)
+        waiting = recording.status.waiting
+        ballast.unlink()
+        recording.minutes(40, 42)
+        recording.close()
+
+        assert waiting == "disk_full"
+        assert recording.status.waiting is None
+        assert recording.samples() == 42 * 6
+        assert recording.events("history_unusable") == []
+
+
+@needs_root
+def test_root_reads_what_belongs_to_the_daemons_user_and_nobody_else_does(place: Path) -> None:
+    """And leaves no file of root's behind that the daemon could not write."""
+    user = pwd.getpwnam("nobody")
+    directory = place / "state"
+    directory.mkdir(mode=0o700)
+    os.chown(directory, user.pw_uid, user.pw_gid)
+    filled = "from agent.history.store import Store; from tests.unit import pasts; import sys; "
+    filled += "s = Store(sys.argv[1], 1 << 30); s.write(list(pasts.samples(60, 1))); s.close()"
+    path = str(directory / "history.db")
+    known = environment(place)
+    as_nobody = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    subprocess.run([sys.executable, "-c", filled, path], env=known, check=True, **as_nobody)  # type: ignore[call-overload]
+    shown = ["-m", "agent", "history", "--since", "2026-09-20", "--state", str(directory), "--csv"]
+    root = subprocess.run([sys.executable, *shown], env=known, capture_output=True, check=False)
+    directory.chmod(0o755)
+    stranger = {"user": user.pw_uid + 1, "group": user.pw_gid + 1, "extra_groups": []}
+    other = subprocess.run(  # type: ignore[call-overload]
+        [sys.executable, *shown], env=known, capture_output=True, check=False, **stranger
+    )
+
+    assert root.returncode == 0, root.stderr
+    assert {entry.owner() for entry in directory.iterdir()} == {"nobody"}
+    assert other.returncode == 1
+    assert b"as the daemon's user or as root" in other.stderr
