@@ -43,7 +43,7 @@ class Channel(ABC):
         self._log = log
         self._uniform = uniform
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = threading.Event()
         self._pace = Pace()
         self._outcomes: Counter[Outcome] = Counter()
         self._attempts = 0
@@ -74,7 +74,7 @@ class Channel(ABC):
     def close(self) -> None:
         """Deliver nothing more; does not wait."""
         with self._changed:
-            self._closed = True
+            self._closed.set()
             self._changed.notify_all()
         self.abort()
 
@@ -97,14 +97,14 @@ class Channel(ABC):
             )
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             try:
                 wait = self.step()
             except Exception:  # a defect costs this channel a minute, and the log tells of it
                 self._log.exception("delivery_defect", channel=self.name)
                 wait = AFTER_DEFECT_SECONDS
             with self._changed:
-                if not self._closed and wait > 0.0 and self._offers == self._seen_offers:
+                if not self._closed.is_set() and wait > 0.0 and self._offers == self._seen_offers:
                     self._changed.wait(min(wait, LONGEST_WAIT_SECONDS))
 
     def _offered(self) -> None:
@@ -112,20 +112,17 @@ class Channel(ABC):
         self._offers += 1
         self._changed.notify_all()
 
-    def _is_closed(self) -> bool:
-        return self._closed  # asked anew: another thread closes while an attempt is under way
-
     def _attempt(self, send: Callable[[float], Answer]) -> Answer | None:
         """Try now; None when it was cut off because the channel is closed."""
         began = self._clock.monotonic()
         with self._changed:
-            if self._closed:
+            if self._closed.is_set():
                 return None
             self._pace = self._pace.trying(began)
         answer = send(self._clock.wall())
         ended = self._clock.monotonic()
         with self._changed:
-            if self._is_closed() and answer.outcome == "failed":
+            if self._closed.is_set() and answer.outcome == "failed":
                 return None
             self._attempts += 1
             self._attempt_seconds += ended - began

@@ -18,8 +18,8 @@ import yaml
 from tests.integration.daemon import ROOT, process, wait_for
 from tests.unit.http_receiver import Receiver
 
-FLUSH_BYTES_PER_SECOND = 4096
-"""A memtable of 256 KiB takes a minute to be written: until then RocksDB stops all writes."""
+FLUSH_BYTES_PER_SECOND = 2048
+"""Two memtables of 256 KiB take minutes to be written: until then RocksDB stops all writes."""
 
 WRITER = """
 import os, sys, time

@@ -158,6 +158,8 @@ def test_a_stopped_database_is_told_of_once_whoever_tells(stack: Stack) -> None:
     stack.running.wait_until(
         lambda page: page.value("smaxd_scraper_absent") == 1.0, "Prometheus is missed"
     )
+    # A new database in its place: recovering the old one would be throttled, too.
+    shutil.rmtree(database)
     with ExitStack() as until_the_end:
         with writes(database, stopped=True):
             wait_until(lambda: stack.told(stack.pager), "Alertmanager's webhook is told")

@@ -1,4 +1,4 @@
-"""The history of a real daemon beside a real database: written, read meanwhile, and after its end."""
+"""The history of a real daemon beside a real database: written, read meanwhile, after its end."""
 
 import os
 import pwd
@@ -62,10 +62,11 @@ def test_a_restart_goes_on_and_a_clean_end_loses_nothing(place: Path) -> None:
                 assert one.events("history_unusable") == []
                 assert one.stop() == 0
     state = place / "home" / "state"
+    left = [path.name for path in state.glob("history.db*")]
     table = one.smaxd("history", "--since", "5m", "--csv", "--state", str(state))
 
+    assert left == ["history.db"]
     assert len(table.stdout.splitlines()) >= 3
-    assert [path.name for path in state.glob("history.db*")] == ["history.db"]
 
 
 def test_a_damaged_file_costs_the_daemon_nothing(place: Path) -> None:
@@ -141,28 +142,45 @@ def test_a_disk_that_fills_up_ends_nothing_and_room_lets_it_go_on(place: Path) -
         assert recording.events("history_unusable") == []
 
 
+AS_ANOTHER = """
+import csv, json, os, sys
+import agent.commands.history, agent.cli
+from agent.history.store import Store
+from tests.unit import pasts
+user = int(sys.argv.pop(1))
+os.setgroups([]); os.setgid(user); os.setuid(user)
+if sys.argv[1] == "fill":
+    store = Store(sys.argv[2], 1 << 30)
+    store.write(list(pasts.samples(60, 1)))
+    store.close()
+else:
+    agent.cli.main()
+"""
+"""The interpreter may lie where no other user may go: what it needs is imported first."""
+
+
 @needs_root
 def test_root_reads_what_belongs_to_the_daemons_user_and_nobody_else_does(place: Path) -> None:
     """And leaves no file of root's behind that the daemon could not write."""
-    user = pwd.getpwnam("nobody")
+    user = pwd.getpwnam("nobody").pw_uid
     directory = place / "state"
     directory.mkdir(mode=0o700)
-    os.chown(directory, user.pw_uid, user.pw_gid)
-    filled = "from agent.history.store import Store; from tests.unit import pasts; import sys; "
-    filled += "s = Store(sys.argv[1], 1 << 30); s.write(list(pasts.samples(60, 1))); s.close()"
-    path = str(directory / "history.db")
-    known = environment(place)
-    as_nobody = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    subprocess.run([sys.executable, "-c", filled, path], env=known, check=True, **as_nobody)  # type: ignore[call-overload]
-    shown = ["-m", "agent", "history", "--since", "2026-09-20", "--state", str(directory), "--csv"]
-    root = subprocess.run([sys.executable, *shown], env=known, capture_output=True, check=False)
-    directory.chmod(0o755)
-    stranger = {"user": user.pw_uid + 1, "group": user.pw_gid + 1, "extra_groups": []}
-    other = subprocess.run(  # type: ignore[call-overload]
-        [sys.executable, *shown], env=known, capture_output=True, check=False, **stranger
-    )
+    os.chown(directory, user, user)
 
+    def run(uid: int, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-c", AS_ANOTHER, str(uid), *words]
+        known = environment(place)
+        return subprocess.run(argv, env=known, capture_output=True, text=True, check=False)
+
+    shown = ("history", "--since", "2026-09-20", "--state", str(directory), "--csv")
+    filled = run(user, "fill", str(directory / "history.db"))
+    root = run(0, *shown)
+    directory.chmod(0o755)
+    stranger = run(user - 1, *shown)
+
+    assert filled.returncode == 0, filled.stderr
     assert root.returncode == 0, root.stderr
-    assert {entry.owner() for entry in directory.iterdir()} == {"nobody"}
-    assert other.returncode == 1
-    assert b"as the daemon's user or as root" in other.stderr
+    assert len(root.stdout.splitlines()) == 2
+    assert {entry.stat().st_uid for entry in directory.iterdir()} == {user}
+    assert stranger.returncode == 1
+    assert "as the daemon's user or as root" in stranger.stderr
