@@ -511,7 +511,7 @@ def unsilence(id: str | None, url: str, state: str | None, everything: bool) -> 
 )
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="May be repeated.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--resolution", metavar="10s|1m|10m", help="Of what is read; by the length if none.")
+@click.option("--resolution", metavar="10s|1m|10m|6h", help="Of what is read; else by length.")
 def history(
     url: str,
     as_json: bool,

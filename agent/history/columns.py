@@ -9,7 +9,7 @@ the mean where the mean would hide what matters.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -45,13 +45,15 @@ class Column:
             return None
         return max(-LARGEST, min(LARGEST, round(value * self.per_unit)))
 
-    def decode(self, stored: int | None) -> float | None:
-        """The value in its unit again."""
-        if stored is None:
-            return None
-        if self.ceiling is not None and stored >= self.ceiling:
-            return math.inf
-        return stored / self.per_unit
+    def decode(self, stored: Iterable[int | None]) -> list[float | None]:
+        """Values in their unit again; a whole column at once, for there are many."""
+        per_unit, ceiling = self.per_unit, self.ceiling
+        if ceiling is None:
+            return [None if value is None else value / per_unit for value in stored]
+        return [
+            None if value is None else math.inf if value >= ceiling else value / per_unit
+            for value in stored
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,22 +127,25 @@ class Past:
     alerts: Sequence[PastAlert]
 
 
-LONGEST_AT = {10: 6 * HOUR, 60: 7 * DAY}
+LONGEST_AT = {10: 6 * HOUR, 60: 7 * DAY, 600: 60 * DAY}
 """Beyond it the next coarser resolution is read: some thousand rows show all that can be seen."""
+
+COARSEST_SECONDS = 6 * HOUR
+"""Read for what is longer still; not kept, but folded while it is read."""
 
 
 def resolution_for(since: int, until: int, now: int) -> int:
     """The resolution, in seconds, that a period is best read at."""
-    for resolution in RESOLUTIONS[:-1]:
+    for resolution in RESOLUTIONS:
         kept = since >= now - resolution.kept_seconds
         if kept and until - since <= LONGEST_AT[resolution.seconds]:
             return resolution.seconds
-    return RESOLUTIONS[-1].seconds
+    return COARSEST_SECONDS
 
 
 def resolution_named(text: str) -> int:
-    """Seconds of "10s", "1m" or "10m". Raises InvalidPeriod."""
-    names = {"10s": 10, "1m": 60, "10m": 600}
+    """Seconds of "10s", "1m", "10m" or "6h". Raises InvalidPeriod."""
+    names = {"10s": 10, "1m": 60, "10m": 600, "6h": COARSEST_SECONDS}
     if text not in names:
         raise InvalidPeriod(f"{text!r} is no resolution; one of {', '.join(names)}")
     return names[text]

@@ -8,12 +8,13 @@ import os
 import sqlite3
 import stat
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
 from agent.history import schema
 from agent.history.columns import (
     DATABASES,
+    DAY,
     DEVICES,
     MODELS,
     RATIO,
@@ -26,6 +27,8 @@ from agent.history.fold import SERIES_MASK, Row, fold, key, time_of
 from agent.history.past import Line, Past, PastAlert, PastDatabase, PastEpisode, PastScore
 
 BUSY_SECONDS: Final = 5.0
+
+PIECE_SECONDS: Final = 10 * DAY
 
 
 class HistoryUnreadable(Exception):
@@ -166,14 +169,30 @@ class HistoryFile:
         numbers = sorted(series)
         if not numbers:
             return {}
-        level = next(i for i, r in enumerate(RESOLUTIONS) if r.seconds == seconds)
+        level = next((i for i, r in enumerate(RESOLUTIONS) if r.seconds == seconds), None)
+        rows = (
+            self._folded_rows(table, numbers, seconds, since, until)
+            if level is None
+            else self._rows(table, numbers, level, since, until)
+        )
         by_series: dict[int, list[Row]] = {}
-        for row in self._rows(table, numbers, level, since, until):
+        for row in rows:
             by_series.setdefault(row[0] & SERIES_MASK, []).append(row)
         return {
-            number: self._line(table, rows, seconds, folded=level > 0)
-            for number, rows in by_series.items()
+            number: self._line(table, own, seconds, folded=level != 0)
+            for number, own in by_series.items()
         }
+
+    def _folded_rows(
+        self, table: Table, series: Sequence[int], seconds: int, since: int, until: int
+    ) -> Iterator[Row]:
+        """Longer periods than any that is kept, piece by piece: years of rows are never at once
+        in memory."""
+        level = len(RESOLUTIONS) - 1
+        piece = PIECE_SECONDS // seconds * seconds
+        for begin in range(since // piece * piece, until, piece):
+            rows = self._rows(table, series, level, max(since, begin), min(until, begin + piece))
+            yield from fold(table, rows, seconds, folded=True)
 
     def _rows(
         self, table: Table, series: Sequence[int], level: int, since: int, until: int
@@ -207,11 +226,10 @@ class HistoryFile:
             if column.word:
                 columns[column.name] = [self._words.get(value) for value in values]
             else:
-                columns[column.name] = [column.decode(value) for value in values]
+                columns[column.name] = column.decode(values)
         for place, (index, _, name) in enumerate(table.extremes(), len(table.columns)):
             column = table.columns[index]
-            values = stored[place if folded else index]
-            columns[name] = [column.decode(value) for value in values]
+            columns[name] = column.decode(stored[place if folded else index])
         counts = stored[-1] if folded else [1] * len(rows)
         columns[SAMPLES] = [float(count) for count in counts]
         return Line([time_of(row_key) for row_key, _ in rows], columns, seconds)

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from agent.explain.quantity_text import duration_text, rate_text
 from agent.history import charts
-from agent.history.past import Past, PastAlert, PastDatabase
+from agent.history.past import COARSEST_SECONDS, Past, PastAlert, PastDatabase
 from agent.history.plot import time_text
 from agent.history.report_style import STYLE
 from agent.history.summary import Summary, suggestion, summarize
 from agent.history.svg import escaped
 
-RESOLUTION_WORDS = {10: "10 s", 60: "1 min", 600: "10 min"}
+RESOLUTION_WORDS = {10: "10 s", 60: "1 min", 600: "10 min", COARSEST_SECONDS: "6 h"}
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """The browser is told to load nothing and to run nothing, whatever a name may hold."""

@@ -6,7 +6,6 @@ from typing import Final
 
 from agent.history import schema
 from agent.history.columns import (
-    DAY,
     EVENTS_KEPT_SECONDS,
     HOUR,
     RESOLUTIONS,
@@ -19,17 +18,17 @@ from agent.history.store_rows import put_rows
 FOLD_BACKLOG_SECONDS: Final = HOUR
 """How much of a longer backlog one commit takes on: each is a short one."""
 
-PRUNE_SECONDS: Final = HOUR
-"""How often old rows are deleted: an hour of them fills whole pages, which are then free."""
+PRUNE_SECONDS: Final = 600
+"""How often old rows are deleted: their pages are freed whole, and still fit into the cache."""
 
-JUMP_SECONDS: Final = 2 * PRUNE_SECONDS
-"""A wall clock that moved on by more is not believed before it has gone on for another hour."""
+JUMP_SECONDS: Final = 2 * HOUR
+"""A wall clock that moved on by more is not believed before the next time."""
 
-MOST_PRUNED_SECONDS: Final = DAY
-"""Nor does one that is years ahead at the start cost more history than that, each hour."""
+MOST_PRUNED_SECONDS: Final = 4 * HOUR
+"""At a time; nor does a clock that is years ahead at the start cost more history than that."""
 
-OVERSIZE_STEP: Final = 0.05
-"""Above the limit the oldest part of what each table covers goes, once an hour."""
+OVERSIZE_STEP: Final = 0.02
+"""Above the limit this oldest part of what each table covers goes, at a time."""
 
 
 class Upkeep:
@@ -41,7 +40,7 @@ class Upkeep:
         self._pruned_at: int | None = None
 
     def look_after(self, newest: int) -> None:
-        """Fold what is complete; once an hour forget what is old."""
+        """Fold what is complete; now and then forget what is old."""
         self.fold(newest)
         elapsed = None if self._pruned_at is None else newest - self._pruned_at
         if elapsed is None or PRUNE_SECONDS <= elapsed <= JUMP_SECONDS:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from agent.alerts.following import UNSEEN_SECONDS
 from agent.alerts.lifecycle import MAX_OUTBOX
+from agent.alerts.notices import fingerprint_of
 from agent.alerts.rules import AlertingSettings
 from tests.unit.alert_life import (
     SETTINGS,
@@ -57,6 +58,13 @@ def test_a_notification_says_what_it_is_about_since_when_and_where_to_read_on() 
     )
     assert alert.annotations["runbook_url"].endswith(f"/docs/runbooks/{DELAYED}.md")
     assert (alert.starts_wall_seconds, alert.ends_wall_seconds) == (WALL + TICK, None)
+
+
+def test_a_databases_alert_is_the_same_whatever_device_it_is_seen_on() -> None:
+    """The device may become known, or change, while it fires."""
+    of_database = {fingerprint_of(STOPPED, "critical", "orders", device) for device in ("", "sda")}
+    of_device = {fingerprint_of(DEGRADED, "warning", "", device) for device in ("sda", "sdb")}
+    assert (len(of_database), len(of_device)) == (1, 2)
 
 
 def test_one_sick_disk_with_four_databases_is_one_notification() -> None:
@@ -194,6 +202,7 @@ def test_an_acknowledged_alert_is_not_repeated_but_its_end_is_told() -> None:
     assert host.ticks(6 * HOUR, stopped()) == []
     assert host.standing(stopped()).acknowledged_seconds == DAY - 6 * HOUR
     assert [one.kind for one in host.ticks(60.0, stopped(0.0))] == ["resolved"]
+    assert host.standing(stopped()).acknowledged_seconds is None
 
 
 def test_an_acknowledgement_is_of_one_occurrence() -> None:
@@ -390,6 +399,7 @@ def test_a_device_that_is_seen_again_has_a_week_anew() -> None:
     for _ in range(2):
         host.tick()
         host.tick(seconds=4 * DAY)
+        assert [notice.ends_wall_seconds for notice in host.last.active] == [None]
         host.tick(sick())
     assert [one.kind for one in host.told] == ["firing"]
 
@@ -401,6 +411,7 @@ def test_what_comes_back_before_its_end_was_told_is_watched_again() -> None:
     host.tick()
     host.tick(seconds=UNSEEN_SECONDS)
     host.tick(sick())
+    assert "not watched" not in host.last.active[0].annotations["description"]
     (told,) = host.ticks(60.0, sick(0.95))
     assert told.kind == "resolved"
     assert "not watched" not in told.alerts[0].annotations["description"]

@@ -36,7 +36,7 @@ def folded(rows: list[Row], seconds: int = 60) -> dict[int, list[Stored]]:
 @given(st.sampled_from([c for t in TABLES for c in t.columns if not c.word]), st.floats(0.0, 1e6))
 def test_a_number_comes_back_within_half_a_unit(column: Column, value: float) -> None:
     """To the unit that it is stored in."""
-    back = column.decode(column.encode(value))
+    (back,) = column.decode([column.encode(value)])
 
     assert back is not None
     assert abs(back - value) <= 0.5 / column.per_unit + 1e-9 * value
@@ -57,8 +57,9 @@ def test_what_is_no_number_is_unknown(value: float | None) -> None:
 def test_a_stall_that_is_not_ahead_stays_that() -> None:
     """Infinite is a statement about the time to a stall, and survives."""
     column = next(c for c in DATABASES.columns if c.name == "time_to_stall_seconds")
-    assert column.decode(column.encode(math.inf)) == math.inf
-    assert column.decode(column.encode(90.0)) == 90.0
+    stored = [column.encode(math.inf), column.encode(90.0), None]
+
+    assert column.decode(stored) == [math.inf, 90.0, None]
 
 
 def test_a_minute_keeps_mean_extremes_sum_and_the_most_frequent_word() -> None:

@@ -136,6 +136,18 @@ def test_stalls_are_the_same_at_every_resolution(path: str, store: Store) -> Non
     assert totals == pytest.approx([totals[0]] * 3, abs=0.01)
 
 
+def test_years_are_read_in_longer_periods_than_are_kept(path: str, store: Store) -> None:
+    """Folded piece by piece; stalls are the same sum."""
+    write(store, list(pasts.samples(30 * DAY, 1, step=3600)), each=24)
+
+    tens, hours = (read(path, 30 * DAY, resolution).databases[0] for resolution in (600, 21600))
+    assert len(hours.line.times) == 30 * 4
+    for name in ("stopped_seconds", "samples"):
+        totals = [sum(v or 0.0 for v in one.line.numbers(name)) for one in (tens, hours)]
+        assert totals[0] == pytest.approx(totals[1])
+        assert totals[0] > 0.0
+
+
 def test_a_gap_stays_a_gap_at_every_resolution(path: str, store: Store) -> None:
     """The agent was off for three hours."""
     write(store, list(pasts.samples(600, 1)))

@@ -359,6 +359,7 @@ def test_a_period_has_a_length() -> None:
         (8 * DAY, 0, 600),
         (5 * DAY, 5 * DAY - HOUR, 60),
         (60 * DAY, 60 * DAY - HOUR, 600),
+        (730 * DAY, 0, 21600),
     ],
 )
 def test_the_resolution_is_one_that_the_period_is_kept_at(
@@ -370,8 +371,8 @@ def test_the_resolution_is_one_that_the_period_is_kept_at(
 
 def test_a_resolution_is_named_as_it_is_kept() -> None:
     """No others are on record."""
-    assert [resolution_named(text) for text in ("10s", "1m", "10m")] == [10, 60, 600]
-    with pytest.raises(InvalidPeriod, match="10s, 1m, 10m"):
+    assert [resolution_named(text) for text in ("10s", "1m", "10m", "6h")] == [10, 60, 600, 21600]
+    with pytest.raises(InvalidPeriod, match="10s, 1m, 10m, 6h"):
         resolution_named("5m")
 
 
