@@ -3,7 +3,8 @@
 In mode ``fallback``:
 - while Prometheus scrapes, a new notification is held until Prometheus has been seen
   ``COVER_SECONDS`` later: then it has raised its own alert, and ours is forgotten;
-- when Prometheus is absent, everything held and everything new is passed on;
+- when Prometheus is absent, everything held that still fires and everything new is passed on. What
+  is over meanwhile is not: it would come after its end, and most of it Prometheus has told;
 - when it is back, nothing new is. Whoever was told that an alert fires is still told of its end,
   and Alertmanager is sent those alerts on for the time of the handover, since Prometheus may need
   as long to raise its own.
@@ -73,7 +74,7 @@ def pass_on(
     if mode == "off":
         return Gate(), Passed((), ())
     if mode == "always" or scraper.absent:
-        passed = (*gate.held, *notifications)
+        passed = (*_still_firing(gate.held, active), *notifications)
         after = Gate(
             passed=_with(gate.passed, passed),
             told=_told(gate.told, passed, active),
@@ -113,6 +114,16 @@ def settled(gate: Gate, identities: Set[str]) -> Gate:
 
 def _with(before: tuple[str, ...], passed: Iterable[Notification]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*before, *(one.identity for one in passed))))
+
+
+def _still_firing(
+    held: Iterable[Notification], active: Iterable[AlertNotice]
+) -> Iterator[Notification]:
+    firing = {occurrence(alert) for alert in active if alert.ends_wall_seconds is None}
+    for one in held:
+        alerts = tuple(alert for alert in one.alerts if occurrence(alert) in firing)
+        if alerts:
+            yield replace(one, alerts=alerts)
 
 
 def _covered(one: Notification, scraper: ScraperView, wall_seconds: float) -> bool:

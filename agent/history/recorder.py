@@ -62,9 +62,13 @@ class _Obstacle:
 
 
 def wear_refusal(view: WearView, device: str) -> str | None:
-    """Why nothing more may be written to a device now; None while something may."""
+    """Why nothing more may be written to a device now; None while something may.
+
+    Where the account was lost nothing is refused: that stops the probes for a day, which write a
+    hundred times as much at once, and must not cost a day of history as well.
+    """
     if view.refused is not None:
-        return view.refused.detail
+        return None
     for account in view.accounts:
         if account.device == device and account.remaining_bytes <= 0:
             return f"the agent has written all it may to {device} within 24 hours"

@@ -222,6 +222,22 @@ def test_no_system_call_that_it_makes_is_denied(service: Machine) -> None:
     assert "status=31/SYS" not in service.journal()
 
 
+def test_the_discovery_drop_in_finds_and_reads_another_users_database(service: Machine) -> None:
+    """By its capabilities alone: no name in the configuration, no group of the database's."""
+    drop_in = (ROOT / "systemd/drop-ins/discovery.conf").read_text()
+    service.run("rm", "-rf", DROP_INS)
+    service.write(f"{DROP_INS}/discovery.conf", drop_in)
+    service.write(CONFIG, "tick_seconds: 1\nfio: {enabled: false}\n")
+    restart(service)
+
+    def succeeded(probe: str) -> bool:
+        found = service.page().samples("smax_probe_success", probe=probe, target=DATABASE)
+        return [value for _, value in found] == [1.0]
+
+    for probe in ("wal", "secondary", "process_io"):
+        service.wait_until(lambda probe=probe: succeeded(probe), f"{probe} succeeds", LONG_SECONDS)  # type: ignore[misc]
+
+
 def test_a_killed_daemon_is_started_again(service: Machine) -> None:
     """kill -9, as the kernel does when memory runs out."""
     pid = main_pid(service)

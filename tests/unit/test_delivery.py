@@ -174,7 +174,7 @@ def test_fallback_is_silent_while_prometheus_scrapes_and_tells_when_it_is_gone(
     assert run.delivery.status().scraper_absent is False  # type: ignore[union-attr]
 
     run.scrapes = Scrapes().saw("10.0.0.1", now - 100.0).saw("10.0.0.1", now - 99.0)
-    run.offer(notification("b"))
+    run.offer(notification("b"), active=(alert(),))
     eventually(lambda: run.all_settled("a", "b"), "their settlement")
     assert run.delivery.status().scraper_absent is True  # type: ignore[union-attr]
 

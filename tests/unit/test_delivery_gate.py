@@ -87,7 +87,20 @@ def test_an_alert_that_began_while_prometheus_died_is_not_lost() -> None:
     ticks.tick(THERE, notification("a", wall=WALL + 10), active=(alert(),))
     assert told(ticks.tick(ScraperView(False, 60.0), after=60.0)) == []
 
-    assert told(ticks.tick(ScraperView(True, 80.0), after=20.0)) == ["a"]
+    assert told(ticks.tick(ScraperView(True, 80.0), active=(alert(),), after=20.0)) == ["a"]
+
+
+def test_what_began_and_ended_before_prometheus_counted_as_absent_is_not_told() -> None:
+    """Most of it Prometheus has told, and nobody can do anything about it."""
+    ticks = Ticks()
+    over = alert(ends=WALL + 20)
+    users = alert(db="users")
+    ticks.tick(THERE, notification("a", alert(), users), active=(alert(), users))
+    ticks.tick(THERE, notification("b", over, kind="resolved"), active=(over, users))
+
+    passed = ticks.tick(AWAY, active=(over, users))
+
+    assert passed.notifications == (notification("a", users),)
 
 
 def test_an_alert_that_prometheus_outlived_is_not_told_later() -> None:
@@ -107,7 +120,7 @@ def test_a_prometheus_that_was_never_seen_covers_nothing() -> None:
     ticks.tick(never, notification("a", wall=WALL))
     ticks.tick(never, after=10_000.0)
 
-    assert told(ticks.tick(ScraperView(True, None))) == ["a"]
+    assert told(ticks.tick(ScraperView(True, None), active=(alert(),))) == ["a"]
 
 
 def test_when_prometheus_is_back_only_ends_are_told() -> None:

@@ -371,6 +371,7 @@ def test_what_is_written_only_ever_grows(recording: Recording) -> None:
     assert seen == sorted(seen)
 
 
+LOST = Refused("wear_history_lost", "wear.json was damaged")
 ACCOUNT = AccountView("disk", 1000, 1, 0, ())
 
 
@@ -380,7 +381,7 @@ ACCOUNT = AccountView("disk", 1000, 1, 0, ())
         (WearView(None, (ACCOUNT,)), None),
         (WearView(None, (dataclasses.replace(ACCOUNT, remaining_bytes=0),)), "disk"),
         (WearView(None, (dataclasses.replace(ACCOUNT, device="other", remaining_bytes=0),)), None),
-        (WearView(Refused("wear_history_lost", "wear.json was damaged"), ()), "wear.json"),
+        (WearView(LOST, (dataclasses.replace(ACCOUNT, remaining_bytes=0),)), None),
     ],
     ids=["something is left", "nothing is left", "nothing of another's", "nobody knows"],
 )
