@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests.bench.dashboard_queries import DashboardQuery, filled_in, panel_queries
-from tests.integration.daemon import workplace
+from tests.integration.daemon import PATIENCE_SECONDS, workplace
 from tests.integration.metric_stores import (
     VICTORIA_METRICS,
+    Series,
     Store,
     prometheus,
     victoria_metrics,
@@ -91,19 +92,28 @@ def test_no_two_hosts_show_the_same(fleet: Fleet) -> None:
     assert float(different["value"][1]) == HOSTS
 
 
+def shown(store: Store, expr: str, *, instant: bool) -> list[Series]:
+    """What a panel draws of the last minute; waits, since remote write may lag on a busy machine."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        end = time.time() - AGO_SECONDS
+        series = (
+            store.instant(expr, end)
+            if instant
+            else store.over_time(expr, end - RANGE_SECONDS, end, SCRAPE_SECONDS)
+        )
+        if series or time.monotonic() > give_up:
+            return series
+        time.sleep(SCRAPE_SECONDS / 2)
+
+
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
 def test_every_panel_of_the_fleet_shows_something(fleet: Fleet, query: DashboardQuery) -> None:
     """In the site's Prometheus and in the central store."""
     expr = filled_in(query.dashboard, query.expr, {}, RATE_INTERVAL)
-    end = time.time() - AGO_SECONDS
-    found = [
-        store.instant(expr, end)
-        if query.instant
-        else store.over_time(expr, end - RANGE_SECONDS, end, SCRAPE_SECONDS)
-        for store in (fleet.site, fleet.central)
-    ]
 
-    assert all(found)
+    assert shown(fleet.site, expr, instant=query.instant)
+    assert shown(fleet.central, expr, instant=query.instant)
 
 
 def test_the_dropped_series_stay_at_the_site(fleet: Fleet) -> None:

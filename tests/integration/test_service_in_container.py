@@ -133,7 +133,7 @@ def configured(shipped: str) -> str:
     """The shipped file with a database in it, and quicker than an operator would have it."""
     changed = shipped.replace("databases: []", f"databases: [{{path: {DATABASE}, name: orders}}]")
     changed = changed.replace("tick_seconds: 10", "tick_seconds: 1")
-    assert changed.count("orders") == changed.count("\ntick_seconds: 1\n") == 1
+    assert changed.count("name: orders}") == changed.count("\ntick_seconds: 1\n") == 1
     return changed
 
 
