@@ -93,7 +93,7 @@ def test_no_two_hosts_show_the_same(fleet: Fleet) -> None:
 
 
 def shown(store: Store, expr: str, *, instant: bool) -> list[Series]:
-    """What a panel draws of the last minute; waits, since remote write may lag on a busy machine."""
+    """What a panel draws of the last minute; waits, since remote write may lag."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
         end = time.time() - AGO_SECONDS

@@ -231,8 +231,8 @@ def test_unfinished_handshakes_keep_nobody_out(
     try:
         context = trusting(certificates)
         assert [listener.status(context) for _ in range(3)] == [200] * 3
-        ours = len(clients)
-        assert len(os.listdir("/proc/self/fd")) <= before + ours + HttpLimits().connections
+        most = before + len(clients) + HttpLimits().connections
+        assert holds(lambda: len(os.listdir("/proc/self/fd")) <= most)
     finally:
         for client in clients:
             client.close()
@@ -361,7 +361,8 @@ def test_only_clients_with_a_certificate_of_ours_are_admitted(
     for stranger in (None, certificates.foreign):
         with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
             listener.status(trusting(certificates, stranger))
-    assert listener.web.refused["handshake"] == 2
+    # The client may learn of its refusal before the listener has counted it.
+    assert holds(lambda: listener.web.refused["handshake"] == 2)
 
 
 def test_a_certificate_that_may_be_given_must_be_good(
