@@ -27,7 +27,14 @@ from tests.integration.daemon import (
     writing,
 )
 from tests.integration.test_harmless import NOBODY, nobody
-from tests.integration.volume import FILLING, MIB, Volume, mounted_volume, needs_volumes
+from tests.integration.volume import (
+    FILLING,
+    MIB,
+    VOLUME_BYTES,
+    Volume,
+    mounted_volume,
+    needs_volumes,
+)
 
 needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user and mount")
@@ -136,16 +143,22 @@ def no_defects(running: Daemon) -> None:
 
 @contextmanager
 def state_fault(
-    place: Path, state: Path, others: Path, *, user: int | None = None, **run: str
+    place: Path,
+    state: Path,
+    others: Path,
+    *,
+    config: str = "",
+    user: int | None = None,
+    **run: str,
 ) -> Iterator[Daemon]:
     """A daemon with its state in ``state``; the block begins while fio, whose result is the first
     thing worth saving, is still running on the disk of the database ``others``."""
-    config = write_config(place, SLOW_FIO)
+    file = write_config(place, SLOW_FIO + config)
     scratch = place / "scratch"
     scratch.mkdir()
     if user is not None:
         os.chown(scratch, user, user)
-    words = ("--config", config, "--db", str(others), "--state", str(state))
+    words = ("--config", file, "--db", str(others), "--state", str(state))
     with daemon(
         place,
         *(*words, "--scratch", str(scratch)),
@@ -172,8 +185,9 @@ class Broken:
         do: Callable[[Path, Volume, Path], object],
         says: str,
         undo: Callable[[Path, Volume, Path], object],
+        config: str = "",
     ) -> None:
-        self.do, self.says, self.undo = do, says, undo
+        self.do, self.says, self.undo, self.config = do, says, undo, config
 
 
 def _exchange(state: Path, database: Path) -> None:
@@ -195,6 +209,8 @@ WRITE_PROTECTED = Broken(
     lambda state, volume, _: volume.protect(),
     "Read-only file system",
     lambda state, volume, _: volume.unprotect(),
+    # Whoever has a file open for writing, as the history has, keeps it from being remounted.
+    "history: {enabled: false}\n",
 )
 REMOVED = Broken(
     lambda state, volume, _: shutil.rmtree(state),
@@ -221,7 +237,7 @@ def test_what_was_learned_is_saved_once_the_state_directory_is_well_again(
     """Said once in the log; no half file, nothing in the database, no number missed meanwhile."""
     database, state = place / "db", volume.path / "state"
     state.mkdir(mode=0o700)
-    with writing(database), state_fault(place, state, database) as running:
+    with writing(database), state_fault(place, state, database, config=fault.config) as running:
         fault.do(state, volume, database)
         said = wait_for_event(running, "state_not_saved")
         goes_on(running, database)
@@ -388,8 +404,14 @@ def test_a_stopped_databases_file_system_can_be_unmounted(place: Path, volume: V
 
 @needs_fio
 @needs_volumes
-def test_a_device_that_vanishes_is_followed_to_its_new_number(place: Path, volume: Volume) -> None:
+def test_a_device_that_vanishes_is_followed_to_its_new_number(place: Path) -> None:
     """Gone with a reason, held by nobody, and measured anew where it comes back."""
+    # Room for the writer over the minutes that fio waits.
+    with mounted_volume(place, 8 * VOLUME_BYTES) as volume:
+        follow_it(place, volume)
+
+
+def follow_it(place: Path, volume: Volume) -> None:
     database, good = volume.path / "db", place / "good"
     words = ("--config", write_config(place, SMALL_FIO), "--db", str(database), "--db", str(good))
     capacity = "smax_device_write_capacity_bytes_per_second"
