@@ -40,10 +40,9 @@ from agent.simulator import ChildProcessSimulator
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory, choose_state_directory
 from agent.systemd import ServiceManager
-from agent.textfile import TextfileExporter
 from agent.watch_tools import WatchTools
 from agent.wear.ledger import WearLedger
-from agent.wear.own_files import OwnFile, OwnFiles, carrier_of
+from agent.wear.own_files import OwnFiles
 from agent.web_file import WebFile
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
@@ -128,57 +127,23 @@ def _recorder(
     )
 
 
-def _own_files(
-    ledger: WearLedger,
-    memory_file: MemoryFile,
-    book_file: BookFile,
-    delivery_file: RecordFile,
-    recorder: Recorder | None,
-    record_to: RecordTo | None,
-    clock: SystemClock,
-) -> OwnFiles:
-    """What the daemon writes beside fio, with the devices that it lies on."""
-    files = OwnFiles(ledger)
-    if memory_file.path is not None:
-        carrier = carrier_of(os.path.dirname(memory_file.path), clock)
-        if carrier is not None:
-            ledger.keeps_its_file_on(carrier.key)
-            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: memory_file.written_bytes))
-            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: book_file.written_bytes))
-            files.add(OwnFile(carrier, STATE_PURPOSE, lambda: delivery_file.written_bytes))
-    if recorder is not None and record_to is not None:
-        carrier = carrier_of(os.path.dirname(os.path.abspath(record_to.path)), clock)
-        if carrier is not None:
-            files.add(OwnFile(carrier, RECORDING_PURPOSE, lambda: recorder.written_bytes))
-    return files
-
-
-def _charge_textfile(own_files: OwnFiles, textfile: TextfileExporter, clock: SystemClock) -> None:
-    carrier = carrier_of(os.path.dirname(textfile.path), clock)
-    if carrier is not None:
-        own_files.add(OwnFile(carrier, TEXTFILE_PURPOSE, lambda: textfile.written_bytes))
-
-
 def _history(
     config: Config,
     directory: StateDirectory,
     ledger: WearLedger,
     own_files: OwnFiles,
-    clock: SystemClock,
     log: Logger,
 ) -> HistoryRecorder | None:
     """None where nothing is kept on disk."""
     if directory.path is None:
         return None
-    carrier = carrier_of(directory.path, clock)
+    carrier = own_files.add(directory.path, HISTORY_PURPOSE, lambda: history.written_bytes)
     history = HistoryRecorder(
         directory,
         log,
         lambda: None if carrier is None else wear_refusal(ledger.view(), carrier.key),
         config.history,
     )
-    if carrier is not None:
-        own_files.add(OwnFile(carrier, HISTORY_PURPOSE, lambda: history.written_bytes))
     return history
 
 
@@ -225,10 +190,18 @@ def run_daemon(
     recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
     ledger = WearLedger(state_directory, log)
     ledger.start()
-    own_files = _own_files(
-        ledger, memory_file, book_file, delivery_file, recorder, record_to, clock
+    own_files = OwnFiles(ledger, clock)
+    carrier = own_files.add(
+        state_directory.path,
+        STATE_PURPOSE,
+        lambda: memory_file.written_bytes + book_file.written_bytes + delivery_file.written_bytes,
     )
-    history = _history(config, state_directory, ledger, own_files, clock, log)
+    if carrier is not None:
+        ledger.keeps_its_file_on(carrier.key)
+    if recorder is not None and record_to is not None:
+        place = os.path.dirname(os.path.abspath(record_to.path))
+        own_files.add(place, RECORDING_PURPOSE, lambda: recorder.written_bytes)
+    history = _history(config, state_directory, ledger, own_files, log)
     if history is not None:
         published.history_status = history.status
     watch = HostWatch(
@@ -256,7 +229,9 @@ def run_daemon(
         log,
         environ,
         server.address,
-        lambda textfile: _charge_textfile(own_files, textfile, clock),
+        lambda textfile: own_files.add(
+            os.path.dirname(textfile.path), TEXTFILE_PURPOSE, lambda: textfile.written_bytes
+        ),
     )
     published.export_statuses = exports.status
 

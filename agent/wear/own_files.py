@@ -31,9 +31,7 @@ def carrier_of(path: str, clock: Clock) -> Carrier | None:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFile:
-    """A file, or several, that the agent writes; ``written_bytes`` only grows."""
-
+class _OwnFile:
     carrier: Carrier
     purpose: str
     written_bytes: Callable[[], int]
@@ -42,16 +40,23 @@ class OwnFile:
 class OwnFiles:
     """What they grow by is charged once a tick."""
 
-    def __init__(self, ledger: WearLedger) -> None:
+    def __init__(self, ledger: WearLedger, clock: Clock) -> None:
         self._ledger = ledger
-        self._files: list[OwnFile] = []
+        self._clock = clock
+        self._files: list[_OwnFile] = []
         self._charged: list[int] = []
 
-    def add(self, file: OwnFile) -> None:
-        """Charge this one from now on."""
-        self._ledger.open_account(file.carrier.key, file.carrier.size_bytes)
-        self._files.append(file)
-        self._charged.append(0)
+    def add(
+        self, directory: str | None, purpose: str, written_bytes: Callable[[], int]
+    ) -> Carrier | None:
+        """Charge from now on what grows in ``directory``; nothing where it is None or lies on no
+        device that can be named. ``written_bytes`` counts from the start of the agent."""
+        carrier = None if directory is None else carrier_of(directory, self._clock)
+        if carrier is not None:
+            self._ledger.open_account(carrier.key, carrier.size_bytes)
+            self._files.append(_OwnFile(carrier, purpose, written_bytes))
+            self._charged.append(0)
+        return carrier
 
     def charge(self) -> None:
         """Charge what was written since the last time."""
