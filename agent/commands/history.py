@@ -13,7 +13,8 @@ from agent.client import NoDaemon, fetch_status
 from agent.history.export import UnknownMetric, check_metrics, to_csv, to_json
 from agent.history.past import InvalidPeriod, Past, resolution_for, resolution_named
 from agent.history.period import period
-from agent.history.reader import HistoryFile, HistoryUnreadable
+from agent.history.reader import HistoryFile
+from agent.history.reader_file import HistoryUnreadable
 from agent.history.schema import FILE_NAME
 from agent.history.text import history_lines, plain
 from agent.state_directory import SYSTEM_DIRECTORY
@@ -66,7 +67,7 @@ def show_history(
 
 def read_past(wanted: Wanted, environ: Mapping[str, str], *, models: bool) -> Past:
     """What is on record of what is wanted. Raises NotToBeHad."""
-    now = int(time.time())
+    now = int(time.time()) + 1  # what is on record of this second is before it
     try:
         since, until = period(wanted.since, wanted.until, now)
         seconds = (

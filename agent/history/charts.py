@@ -1,6 +1,6 @@
 """The charts of one database in the report. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, groupby
 
 from agent.explain.quantity_text import duration_text, rate_text
@@ -8,7 +8,7 @@ from agent.explain.sentence import LIMIT_WORDS
 from agent.history import svg
 from agent.history.buckets import cut, cut_words, mean, round_up
 from agent.history.export import DEVICE_PREFIX, lines_of
-from agent.history.past import Line, Past, PastAlert, PastDatabase
+from agent.history.past import Line, Past, PastAlert, PastDatabase, PastScore
 from agent.history.plot import time_text
 from agent.models.estimate import RESOURCES
 from agent.models.phase_votes import PHASES
@@ -143,10 +143,25 @@ def models(past: Past, database: PastDatabase) -> str:
     return svg.document(f"S_max of {database.name} by model", frame.height, body)
 
 
-def legend_of_models(database: PastDatabase) -> list[tuple[str, str]]:
-    """Style and name of each model."""
+def scores(past: Past, database: PastDatabase) -> str:
+    """How accurate each model had been until then."""
+    frame = svg.Frame(past.since, past.until, 1.0, 150)
     style = _model_style(database)
-    return [(style(model), model) for model in sorted(database.models)]
+    body = chain(
+        svg.value_axis(frame, factor=0.01),
+        [
+            svg.line(frame, _standing(past, known), style(model))
+            for model, known in sorted(database.scores.items())
+        ],
+        svg.time_axis(frame),
+    )
+    return svg.document(f"Accuracy of the models of {database.name}", frame.height, body)
+
+
+def legend_of_models(database: PastDatabase, models: Iterable[str]) -> list[tuple[str, str]]:
+    """Style and name of each of them."""
+    style = _model_style(database)
+    return [(style(model), model) for model in sorted(models)]
 
 
 def legend_of_bands(database: PastDatabase) -> list[tuple[str, str]]:
@@ -175,6 +190,20 @@ def _cut(
 
 def _top(values: Numbers) -> float:
     return max((value for value in values if value is not None), default=0.0)
+
+
+def _standing(past: Past, known: Sequence[PastScore]) -> list[float | None]:
+    """The latest accuracy by the end of each stretch: it stands until the next episode."""
+    width = (past.until - past.since) / COLUMNS
+    said: list[float | None] = []
+    place = 0
+    latest = None
+    for index in range(COLUMNS):
+        while place < len(known) and known[place].time < past.since + width * (index + 1):
+            latest = known[place].accuracy_ratio
+            place += 1
+        said.append(latest)
+    return said
 
 
 def _share_of_time(past: Past, line: Line, name: str) -> list[float | None]:
@@ -226,7 +255,7 @@ def _resource_words(resource: str) -> str:
 
 
 def _model_style(database: PastDatabase) -> Callable[[str], str]:
-    names = sorted(database.models)
+    names = sorted({*database.models, *database.scores})
 
     def style(model: str) -> str:
         return MODEL_STYLES[names.index(model) % len(MODEL_STYLES)] if model in names else "other"

@@ -52,6 +52,8 @@ def lines_of(
 
 def check_metrics(past: Past, metrics: Sequence[str]) -> None:
     """Raises UnknownMetric for a name that is a metric of no database."""
+    if not metrics:
+        return
     known = {name for database in past.databases for name in lines_of(past, database)}
     known |= {column.name for column in DATABASES.columns}
     known |= {DEVICE_PREFIX + column.name for column in DEVICES.columns}

@@ -1,7 +1,7 @@
 """What a longer period keeps of the shorter ones in it. Pure.
 
-Only what is known takes part: a mean is that of the known samples, weighted by how many of the
-shortest samples each stands for, and what none of them knows stays unknown. A period without any
+Only what is known takes part: a mean is that of the rows that know it, weighted by how many of the
+shortest samples each is made of, and what none of them knows stays unknown. A period without any
 sample has no row: a gap stays a gap.
 """
 

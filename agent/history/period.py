@@ -30,8 +30,8 @@ def moment(text: str, now: int) -> int:
 
 
 def period(since: str, until: str, now: int) -> tuple[int, int]:
-    """Both ends. Raises InvalidPeriod, also when there is nothing between them."""
-    begin, end = moment(since, now), moment(until, now)
+    """Both ends, none after now. Raises InvalidPeriod, also when nothing is between them."""
+    begin, end = moment(since, now), min(now, moment(until, now))
     if begin >= end:
-        raise InvalidPeriod(f"--since {since} is not before --until {until}")
+        raise InvalidPeriod(f"--since {since} is not before --until {until}, or not before now")
     return begin, end

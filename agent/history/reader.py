@@ -4,10 +4,7 @@ with HistoryFile(path) as file:           # HistoryUnreadable
     past = file.read(since, until, 60, database="orders")
 """
 
-import os
 import sqlite3
-import stat
-import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Self
 
@@ -25,14 +22,9 @@ from agent.history.columns import (
 )
 from agent.history.fold import SERIES_MASK, Row, fold, key, time_of
 from agent.history.past import Line, Past, PastAlert, PastDatabase, PastEpisode, PastScore
-
-BUSY_SECONDS: Final = 5.0
+from agent.history.reader_file import HistoryUnreadable, open_read_only, unreadable
 
 PIECE_SECONDS: Final = 10 * DAY
-
-
-class HistoryUnreadable(Exception):
-    """There is none, or it cannot be read; the message says where, why and what to do."""
 
 
 class HistoryFile:
@@ -40,43 +32,16 @@ class HistoryFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._connection = open_read_only(path)
         try:
-            found = os.stat(path)
-        except FileNotFoundError as error:
-            raise HistoryUnreadable(
-                f"there is no {path}: the daemon keeps no history there (yet); see history.enabled "
-                "in its configuration"
-            ) from error
-        except OSError as error:
-            raise self._unreadable(error.strerror or str(error)) from error
-        if not stat.S_ISREG(found.st_mode):
-            raise self._unreadable("it is not a regular file")
-        try:
-            self._connection = sqlite3.connect(
-                f"file:{urllib.parse.quote(os.fsencode(path))}?mode=ro",
-                uri=True,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-            )
-        except sqlite3.Error as error:
-            raise self._unreadable(str(error)) from error
-        try:
-            self._connection.execute("PRAGMA query_only = ON")
-            self._connection.execute("PRAGMA trusted_schema = OFF")  # root may read another's file
-            self._connection.execute("BEGIN")  # all that is read is of one moment
             self._check_version()
             self._words = dict(self._select("SELECT id, word FROM words"))
         except sqlite3.Error as error:
             self._connection.close()
-            raise self._unreadable(str(error)) from error
+            raise unreadable(path, error) from error
         except HistoryUnreadable:
             self._connection.close()
             raise
-
-    def _unreadable(self, why: str) -> HistoryUnreadable:
-        return HistoryUnreadable(
-            f"{self._path} cannot be read: {why}; read it as the daemon's user or as root"
-        )
 
     def _check_version(self) -> None:
         ((application,),) = self._select("PRAGMA application_id")
@@ -111,7 +76,7 @@ class HistoryFile:
         try:
             return self._read(since, until, resolution_seconds, database, models=models)
         except sqlite3.Error as error:
-            raise self._unreadable(str(error)) from error
+            raise unreadable(self._path, error) from error
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise HistoryUnreadable(f"{self._path}: its content makes no sense: {error}") from error
 
@@ -128,7 +93,6 @@ class HistoryFile:
         of_models = wanted.get(MODELS.name, {}) if models else {}
         lines = self._lines(DATABASES, of_databases, since, until, seconds)
         said = self._lines(MODELS, of_models, since, until, seconds)
-        devices = self._lines(DEVICES, wanted.get(DEVICES.name, {}), since, until, seconds)
         episodes = self._episodes(since, until)
         scores = self._scores(until)
         databases = []
@@ -144,10 +108,15 @@ class HistoryFile:
             if past.line.times or past.episodes:
                 databases.append(past)
         used = {device for past in databases for device in past.devices}
-        named = {wanted[DEVICES.name][number][0]: line for number, line in devices.items()}
+        carriers = {
+            number: name
+            for number, (name, _) in wanted.get(DEVICES.name, {}).items()
+            if database is None or name in used
+        }
+        devices = self._lines(DEVICES, carriers, since, until, seconds)
+        named = {carriers[number]: line for number, line in devices.items()}
         alerts = self._alerts(since, until, subjects)
         if database is not None:
-            named = {name: line for name, line in named.items() if name in used}
             alerts = [a for a in alerts if a.database == database or a.device in used]
         return Past(since, until, seconds, databases, named, alerts)
 
@@ -189,10 +158,25 @@ class HistoryFile:
         """Longer periods than any that is kept, piece by piece: years of rows are never at once
         in memory."""
         level = len(RESOLUTIONS) - 1
+        since, until = self._recorded(table, since, until)
         piece = PIECE_SECONDS // seconds * seconds
         for begin in range(since // piece * piece, until, piece):
             rows = self._rows(table, series, level, max(since, begin), min(until, begin + piece))
             yield from fold(table, rows, seconds, folded=True)
+
+    def _recorded(self, table: Table, since: int, until: int) -> tuple[int, int]:
+        """The part of a period that has rows: it may have been asked for as "all"."""
+        times = []
+        for resolution in RESOLUTIONS:
+            name = schema.table_name(table, resolution.seconds)
+            for end in ("min", "max"):
+                ((found,),) = self._select(
+                    f"SELECT {end}(key) FROM {name} WHERE key >= ? AND key < ?",  # noqa: S608 - our own names
+                    (key(since, 0), key(until, 0)),
+                )
+                if found is not None:
+                    times.append(time_of(found))
+        return (min(times), max(times) + 1) if times else (since, since)
 
     def _rows(
         self, table: Table, series: Sequence[int], level: int, since: int, until: int

@@ -24,9 +24,9 @@ import structlog
 
 from agent.config import HistorySettings
 from agent.history.sample import Sample, Sampler
-from agent.history.schema import FILE_NAME
+from agent.history.schema import FILE_NAME, is_damage
 from agent.history.status import HistoryStatus
-from agent.history.store import NewerHistory, Store, is_damage
+from agent.history.store import NewerHistory, Store, written_by_this_thread
 from agent.history.store_file import DamagedHistory, set_aside
 from agent.snapshot import Snapshot
 from agent.state_directory import Ownership, StateDirectory
@@ -106,7 +106,8 @@ class HistoryRecorder:
         self._rows_total = 0
         self._size_bytes: int | None = None
         self._last_commit: float | None = None
-        self._closed_bytes = 0  # written by stores that are closed
+        self._written_bytes = 0
+        self._lost = False
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
 
@@ -116,6 +117,9 @@ class HistoryRecorder:
         """Take what this tick leaves; about once a minute have it written."""
         if not self._settings.enabled:
             return
+        if self._lost:
+            self._lost = False
+            self._sampler.tell_all()
         sample = self._sampler.take(snapshot)
         if sample is not None:
             self._batch.append(sample)
@@ -161,8 +165,7 @@ class HistoryRecorder:
     @property
     def written_bytes(self) -> int:
         """Bytes sent to the device so far, for the wear account, purpose "history"."""
-        store = self._store
-        return self._closed_bytes + (0 if store is None else store.written_bytes)
+        return self._written_bytes
 
     def _offer(self) -> None:
         self._idle.clear()
@@ -175,6 +178,7 @@ class HistoryRecorder:
         while rows > WAITING_ROWS and len(samples) > WAITING_SAMPLES:
             oldest = samples.pop(0)
             rows -= oldest.weight
+            self._lost = True  # perhaps the end of an alert, which would stay open on record
             with self._counting:
                 self._dropped[reason] = self._dropped.get(reason, 0) + oldest.weight
 
@@ -189,9 +193,12 @@ class HistoryRecorder:
                 try:
                     self._commit(settings)
                 finally:
+                    # All that this thread writes is the history.
+                    self._written_bytes = written_by_this_thread()
                     self._idle.set()
                 continue
             self._close_store()
+            self._written_bytes = written_by_this_thread()
             if isinstance(job, _Stop):
                 return
             settings = job
@@ -278,7 +285,6 @@ class HistoryRecorder:
         store, self._store = self._store, None
         if store is not None:
             store.close()
-            self._closed_bytes += store.written_bytes
 
     def _meet(self, obstacle: _Obstacle | None) -> None:
         """Remember what is in the way; tell of it once."""

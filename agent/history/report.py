@@ -129,8 +129,10 @@ def _section(past: Past, database: PastDatabase) -> Iterator[str]:
     )
     said = charts.models(past, database)
     if said:
-        yield _figure("S_max by model, puts/s", said, charts.legend_of_models(database))
-    yield from _scores(database)
+        yield _figure(
+            "S_max by model, puts/s", said, charts.legend_of_models(database, database.models)
+        )
+    yield from _scores(past, database)
     yield from _episodes(database)
     yield "</section>"
 
@@ -142,11 +144,16 @@ def _figure(title: str, drawing: str, legend: Sequence[tuple[str, str]]) -> str:
     return f"<figure><figcaption>{escaped(title)} {keys}</figcaption>{drawing}</figure>"
 
 
-def _scores(database: PastDatabase) -> Iterator[str]:
+def _scores(past: Past, database: PastDatabase) -> Iterator[str]:
     """How far each model was off what saturation showed."""
     if not database.scores:
         yield "<p>No model is scored yet: that takes a saturation episode.</p>"
         return
+    yield _figure(
+        "Accuracy of each model against what saturation showed, %",
+        charts.scores(past, database),
+        charts.legend_of_models(database, database.scores),
+    )
     rows = []
     for model, scores in sorted(database.scores.items()):
         latest = scores[-1]

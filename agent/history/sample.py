@@ -76,8 +76,8 @@ class ModelScore:
 class Sample:
     """What one tick leaves.
 
-    ``first`` is the first of this agent's run: alerts that are open on record and not in it ended
-    while no agent looked.
+    ``first`` is the first of this agent's run, or the first after one that was lost: it has every
+    alert that is active, so that others that are open on record have ended unseen.
     """
 
     wall_seconds: float
@@ -126,6 +126,12 @@ class Sampler:
             scores = self._changed_scores(snapshot)
         first, self._first = self._first, False
         return Sample(snapshot.wall_seconds, rows, episodes, alerts, scores, first)
+
+    def tell_all(self) -> None:
+        """A sample was lost: the next one has all that stands, and not only what changed."""
+        self._first = True
+        self._alerts = {}
+        self._scores = {}
 
     def _rows(self, snapshot: Snapshot) -> list[SampleRow]:
         rows = []

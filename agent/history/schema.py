@@ -6,6 +6,7 @@ WITHOUT ROWID on (time, series) split theirs in halves, so that each minute's co
 twice the pages (measured with rows like these: 42 instead of 26 MB of log a day).
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -61,6 +62,13 @@ SCORES: Final = """
         PRIMARY KEY (series, time)
     ) WITHOUT ROWID
 """
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether it says that the content is wrong, rather than that it cannot be reached."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is the kind of damage
+    # SQLITE_ERROR: a statement of ours does not fit the tables, so that they are not ours.
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 
 def table_name(table: Table, seconds: int) -> str:

@@ -32,15 +32,14 @@ BLOCK_BYTES: Final = 512
 """The unit of ``ru_oublock``."""
 
 
+def written_by_this_thread() -> int:
+    """Bytes that the kernel accounts to the calling thread: pages that it made dirty, those of a
+    mapped file and those of a checkpoint included. A page that was written back counts anew."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_oublock * BLOCK_BYTES
+
+
 class NewerHistory(Exception):
     """The file was written by a later version of the agent."""
-
-
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether it says that the content is wrong, rather than that it cannot be reached."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest is the kind of damage
-    # SQLITE_ERROR: a statement of ours does not fit the tables, so that they are not ours.
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 
 class Store:
@@ -48,22 +47,19 @@ class Store:
 
     def __init__(self, path: str, limit_bytes: int) -> None:
         self._path = path
-        self.written_bytes = 0
-        """What the kernel says this thread's writing has sent, or will send, to the device."""
-        with self._accounted():
-            make_private(path)
-            self._connection = sqlite3.connect(
-                f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw",
-                uri=True,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-            )
-            try:
-                self._prepare()
-                found = os.stat(path)
-            except BaseException:
-                self._connection.close()
-                raise
+        make_private(path)
+        self._connection = sqlite3.connect(
+            f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+        )
+        try:
+            self._prepare()
+            found = os.stat(path)
+        except BaseException:
+            self._connection.close()
+            raise
         self._identity = (found.st_dev, found.st_ino)
         self._rows = RowWriter(self._connection)
         self._upkeep = Upkeep(self._connection, limit_bytes)
@@ -125,7 +121,7 @@ class Store:
     def write(self, samples: Sequence[Sample]) -> int:
         """Add the samples, fold what is complete, forget what is old; the rows that were added."""
         try:
-            with self._accounted(), self._transaction():
+            with self._transaction():
                 rows = sum(self._rows.add(sample) for sample in samples)
                 self._upkeep.look_after(int(samples[-1].wall_seconds))
         except BaseException:
@@ -136,8 +132,7 @@ class Store:
     def close(self) -> None:
         """Close the file; an error changes nothing."""
         try:
-            with self._accounted():
-                self._connection.close()
+            self._connection.close()
         except sqlite3.Error:
             pass  # what was committed is in the log, and found again there
 
@@ -154,13 +149,3 @@ class Store:
             except sqlite3.Error:
                 pass  # the first error is the one to tell of
             raise
-
-    @contextmanager
-    def _accounted(self) -> Iterator[None]:
-        """Count what the kernel accounts to this thread: pages made dirty, shared ones included."""
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_oublock
-        try:
-            yield
-        finally:
-            after = resource.getrusage(resource.RUSAGE_THREAD).ru_oublock
-            self.written_bytes += (after - before) * BLOCK_BYTES

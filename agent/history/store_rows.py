@@ -83,7 +83,7 @@ class RowWriter:
         )
 
     def _end_forgotten_alerts(self, sample: Sample) -> None:
-        """What was open when the last run ended and is not now: it ended, at the latest, here."""
+        """What is open on record and not active now: it ended, at the latest, here."""
         still_open = {
             (alert.key[4], self._word(alert.alert), self._word(alert.severity), subject)
             for alert in sample.alerts

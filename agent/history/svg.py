@@ -141,7 +141,11 @@ def value_axis(frame: Frame, *, factor: float = 1.0) -> Iterator[str]:
 def time_axis(frame: Frame) -> Iterator[str]:
     """Local times below, at whole hours, days or weeks, with rules."""
     span = frame.until - frame.since
-    step = next((step for step in TICK_STEPS if span / step <= MOST_TICKS), TICK_STEPS[-1])
+    longest = TICK_STEPS[-1]
+    step = next(
+        (step for step in TICK_STEPS if span / step <= MOST_TICKS),
+        longest * -(-span // (longest * MOST_TICKS)),
+    )
     zone = datetime.fromtimestamp(frame.since).astimezone().utcoffset()
     offset = 0 if zone is None else int(zone.total_seconds())
     first = -(-(frame.since + offset) // step) * step - offset

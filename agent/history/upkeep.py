@@ -96,18 +96,25 @@ class Upkeep:
             for table in TABLES:
                 name = schema.table_name(table, resolution.seconds)
                 (oldest,) = run(f"SELECT min(key) FROM {name}").fetchone()  # noqa: S608 - our own names
-                if oldest is None:
-                    continue
-                begin = time_of(oldest)
-                cut = newest - resolution.kept_seconds
-                if oversize:
-                    cut = max(cut, begin + int(OVERSIZE_STEP * (newest - begin)))
-                cut = min(cut, begin + MOST_PRUNED_SECONDS)
-                run(f"DELETE FROM {name} WHERE key < ?", (key(max(0, cut), 0),))  # noqa: S608 - our own names
+                if oldest is not None:
+                    kept = resolution.kept_seconds
+                    cut = _cut(time_of(oldest), newest, kept, oversize=oversize)
+                    run(f"DELETE FROM {name} WHERE key < ?", (key(max(0, cut), 0),))  # noqa: S608 - our own names
         for name, time in (("episodes", "started"), ("alerts", "started"), ("scores", "time")):
-            run(f"DELETE FROM {name} WHERE {time} < ?", (newest - EVENTS_KEPT_SECONDS,))  # noqa: S608 - our own names
+            (oldest,) = run(f"SELECT min({time}) FROM {name}").fetchone()  # noqa: S608 - our own names
+            if oldest is not None:
+                cut = _cut(oldest, newest, EVENTS_KEPT_SECONDS, oversize=oversize)
+                run(f"DELETE FROM {name} WHERE {time} < ?", (cut,))  # noqa: S608 - our own names
 
     def _used_bytes(self) -> int:
         run = self._connection.execute
         pages = run("PRAGMA page_count").fetchone()[0] - run("PRAGMA freelist_count").fetchone()[0]
         return int(pages * run("PRAGMA page_size").fetchone()[0])
+
+
+def _cut(oldest: int, newest: int, kept_seconds: int, *, oversize: bool) -> int:
+    """Before which time a table's rows go, where its oldest is of ``oldest``."""
+    cut = newest - kept_seconds
+    if oversize:
+        cut = max(cut, oldest + int(OVERSIZE_STEP * (newest - oldest)))
+    return min(cut, oldest + MOST_PRUNED_SECONDS)

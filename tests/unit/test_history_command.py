@@ -5,6 +5,7 @@ import os
 import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from agent.cli import cli
 from agent.history.store import Store
 from tests.unit import pasts
+from tests.unit.pasts import START
 from tests.unit.test_history_report import Checker
 
 NOBODY = "http://127.0.0.1:1"
@@ -51,6 +53,18 @@ def test_it_plots_what_is_on_record(state: Path) -> None:
     assert "sessions" in result.output
     assert "RocksdbWriteStopped orders" in result.output
     assert "\x1b" not in result.output
+
+
+def test_what_was_written_in_this_second_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that has just begun has no more than that."""
+    store = Store(str(tmp_path / "history.db"), 1 << 30)
+    store.write(list(pasts.samples(10, 1)))
+    store.close()
+    monkeypatch.setattr("agent.commands.history.time", SimpleNamespace(time=lambda: START + 0.3))
+
+    assert "orders" in smaxd("history", "--since", "5m", "--state", str(tmp_path), "--json").output
 
 
 def test_one_database_is_enough(state: Path) -> None:

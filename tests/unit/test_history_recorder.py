@@ -14,6 +14,7 @@ import structlog
 
 from agent.config import HistorySettings
 from agent.history import recorder as recorder_module
+from agent.history.past import Past, PastAlert
 from agent.history.reader import HistoryFile
 from agent.history.recorder import HistoryRecorder, wear_refusal
 from agent.history.status import HistoryStatus
@@ -57,20 +58,27 @@ class Recording:
         assert status is not None
         return status
 
-    def minutes(self, begin: int, end: int) -> None:
+    def minutes(self, begin: int, end: int, *, alerting: bool = True) -> None:
         """Ticks of ten seconds; each minute is written, or refused, before the next begins."""
         for second in range(60 * begin, 60 * end, 10):
-            self.recorder.after_tick(tick(second))
+            now = tick(second)
+            self.recorder.after_tick(now if alerting else dataclasses.replace(now, alerts=()))
             assert eventually(self.recorder._idle.is_set)
 
     def close(self) -> None:
         self.recorder.close(PATIENCE_SECONDS)
         self.state_directory.close()
 
-    def samples(self) -> int:
+    def past(self) -> Past:
         with HistoryFile(str(self.path)) as file:
-            past = file.read(int(WALL) - 10, int(WALL) + 86400, 10)
-            return len(past.databases[0].line.times) if past.databases else 0
+            return file.read(int(WALL) - 10, int(WALL) + 86400, 10)
+
+    def samples(self) -> int:
+        databases = self.past().databases
+        return len(databases[0].line.times) if databases else 0
+
+    def alerts(self) -> list[PastAlert]:
+        return list(self.past().alerts)
 
 
 @pytest.fixture
@@ -147,6 +155,23 @@ def test_what_waits_for_too_long_is_left_out_and_counted(
     assert dropped[1] > 300
     assert waiting <= 100
     assert 12 <= recording.samples() < 60
+
+
+def test_an_alert_whose_end_was_left_out_is_not_open_for_ever(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended, at the latest, when that was noticed."""
+    monkeypatch.setattr(recorder_module, "WAITING_ROWS", 50)
+    recording.minutes(0, 1)
+    assert {alert.ended for alert in recording.alerts()} == {None}
+    recording.refusal = "all of it is used"
+    recording.minutes(1, 20, alerting=False)
+    recording.refusal = None
+    recording.minutes(20, 22, alerting=False)
+    recording.close()
+
+    assert recording.alerts() != []
+    assert None not in {alert.ended for alert in recording.alerts()}
 
 
 def test_a_tick_does_not_wait_for_a_writer_that_hangs(

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
-from agent.history.past import Past
+from agent.history import charts
+from agent.history.past import Past, PastScore
 from agent.history.reader import HistoryFile
 from agent.history.report import report_page
 from agent.history.store import Store
-from agent.history.svg import Frame, area, bars, line, strip
+from agent.history.svg import Frame, area, bars, line, strip, time_axis
 from tests.unit import pasts
 from tests.unit.pasts import DAY, START
 from tests.unit.test_history_text import HOSTILE, hostile_past, utc
@@ -86,7 +88,7 @@ def page_of(past: Past) -> str:
 
 
 def test_the_page_is_well_formed_and_has_every_plot(week: Past) -> None:
-    """Five drawings of each database, and a table of all."""
+    """Five drawings of each database, a sixth of the one with scores, and a table of all."""
     checker = checked(week)
 
     assert "html" in checker.tags
@@ -96,11 +98,12 @@ def test_the_page_is_well_formed_and_has_every_plot(week: Past) -> None:
         "Phase, limit, model in charge, alerts",
         "Writes held back, % of the time",
         "S_max by model, puts/s",
+        "Accuracy of each model against what saturation showed, %",
         "Model scores",
         "Saturation episodes",
     ):
         assert title in checker.text, title
-    assert page_of(week).count("<svg ") == 10
+    assert page_of(week).count("<svg ") == 11
 
 
 def test_the_page_needs_nothing_and_runs_nothing(week: Past) -> None:
@@ -146,6 +149,31 @@ def test_a_gap_is_a_gap_in_the_drawing(week: Past) -> None:
     (path,) = re.findall(r'<path class="line put" d="([^"]*)"', page_of(week))[:1]
 
     assert path.count("M") == 2
+
+
+def test_a_score_stands_until_the_next(week: Past) -> None:
+    """A step, and no slope between two episodes; before the first one nothing is known."""
+    scored = replace(
+        week.databases[0],
+        scores={
+            "v4": [PastScore(START + day * DAY, day, 0.2 * day, None) for day in (2, 4)],
+            "retired": [PastScore(START - DAY, 1, 0.5, None)],
+        },
+    )
+    drawing = ElementTree.fromstring(charts.scores(week, scored))  # noqa: S314 - our own
+    lines = [e.attrib["d"] for e in drawing.iter("path") if "line" in e.attrib["class"]]
+    heights = [set(re.findall(r" (\d+\.\d)", path)) for path in lines]
+
+    assert [len(found) for found in heights] == [1, 2]
+    assert [path.partition(" ")[0] for path in lines] == ["M65.0", "M318.7"]
+
+
+@pytest.mark.parametrize("years", [1, 50])
+def test_a_time_axis_has_few_labels_however_long_it_is(years: int) -> None:
+    """--since 1970-01-01 is how one says "all"."""
+    labels = "".join(time_axis(Frame(START - years * 365 * DAY, START, 1.0, 100)))
+
+    assert 1 <= labels.count("<text") <= 10
 
 
 def test_every_style_that_is_used_is_one_of_the_style_sheet(week: Past) -> None:

@@ -191,6 +191,18 @@ def test_only_the_first_sample_says_that_it_is_the_first() -> None:
     assert [taken(sampler, tick(10.0 * number)).first for number in range(2)] == [True, False]
 
 
+def test_after_a_loss_all_that_stands_is_told_again() -> None:
+    """What was lost may have been the end of an alert, or a score."""
+    sampler = Sampler()
+    sampler.take(tick(0.0, with_alerts(firing())))
+    sampler.tell_all()
+    again = taken(sampler, tick(10.0, with_alerts(firing())))
+
+    assert again.first
+    assert [alert.ended_wall_seconds for alert in again.alerts] == [None]
+    assert [score.model for score in again.scores] == ["bottleneck"]
+
+
 def test_episodes_are_taken_from_any_tick_but_floors_are_none() -> None:
     """A load that was carried without a stall is a label, and no saturation."""
     sampler = Sampler()

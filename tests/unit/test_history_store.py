@@ -13,9 +13,11 @@ from agent.history import schema, upkeep
 from agent.history.columns import DATABASES, DAY, HOUR, TABLES
 from agent.history.fold import time_of
 from agent.history.past import Past
-from agent.history.reader import HistoryFile, HistoryUnreadable
+from agent.history.reader import HistoryFile
+from agent.history.reader_file import HistoryUnreadable
 from agent.history.sample import Sample
-from agent.history.store import NewerHistory, Store, is_damage
+from agent.history.schema import is_damage
+from agent.history.store import NewerHistory, Store, written_by_this_thread
 from agent.history.store_file import DamagedHistory, set_aside
 from tests.unit import pasts
 from tests.unit.pasts import START
@@ -74,6 +76,26 @@ def test_what_is_written_is_read_back(path: str, store: Store) -> None:
     assert set(line.words("device")) == {"nvme0n1"}
     assert list(past.databases[0].models) == ["bottleneck", "simulator", "v4", "v4.1"]
     assert set(past.devices) == {"nvme0n1", "nvme1n1"}
+
+
+def test_one_database_comes_with_its_own_devices_and_alerts(path: str, store: Store) -> None:
+    """What others went through is not told of it."""
+    write(store, list(pasts.samples(60, 2)))
+    own = (
+        pasts.alert("A", START, database="orders"),
+        pasts.alert("A", START + 1, device="nvme0n1"),
+    )
+    others = (
+        pasts.alert("A", START, database="sessions"),
+        pasts.alert("A", START, device="nvme1n1"),
+    )
+    store.write([pasts.events(START + 60, *own, *others)])
+    with HistoryFile(path) as file:
+        past = file.read(START, START + DAY, 10, database="orders")
+
+    assert [database.name for database in past.databases] == ["orders"]
+    assert set(past.devices) == {"nvme0n1"}
+    assert [(a.database, a.device) for a in past.alerts] == [("orders", ""), ("", "nvme0n1")]
 
 
 def test_the_file_and_its_log_are_private(path: str, store: Store) -> None:
@@ -217,6 +239,38 @@ def test_above_its_limit_the_oldest_goes(tmp_path: Path) -> None:
     assert time_of(oldest) > START
     assert os.stat(path).st_size < 1_000_000
     assert orders(read(path, 16 * HOUR, 10)) != []
+
+
+def test_a_clock_that_is_years_ahead_at_the_start_costs_no_more_than_hours_of_events(
+    path: str,
+) -> None:
+    """The host's clock may be set a minute after the agent's start."""
+    store = Store(path, LIMIT)
+    hours = [pasts.episode("orders", START + hour * HOUR) for hour in range(48)]
+    store.write([pasts.events(START + 2 * DAY, *hours)])
+    store.close()
+    ahead = Store(path, LIMIT)
+    ahead.write([next(pasts.samples(10, 1, start=START + 4000 * DAY))])
+    ahead.close()
+
+    assert select(path, "SELECT count(*) FROM episodes") == [(48 - 4,)]
+
+
+def test_above_the_limit_events_go_too(tmp_path: Path) -> None:
+    """An alert that flaps for months could be all that there is."""
+    path = str(tmp_path / "history.db")
+    store = Store(path, 100 * 1024)
+    for hour in range(240):
+        at = START + hour * HOUR
+        flaps = [pasts.alert("A", at + n, at + n, database="orders") for n in range(60)]
+        store.write([pasts.events(at, *flaps)])
+    for minute in range(0, 4000, 10):
+        store.write([pasts.events(at + 60 * minute)])
+    used = store._upkeep._used_bytes()
+    store.close()
+
+    assert used <= 110 * 1024
+    assert select(path, "SELECT count(*) > 0 FROM alerts") == [(1,)]
 
 
 @pytest.mark.parametrize(("days", "kept"), [(729, 1), (731, 0)])
@@ -454,13 +508,15 @@ def test_a_failed_commit_leaves_nothing_and_can_be_repeated(path: str, store: St
 
 def test_what_is_written_is_accounted(tmp_path: Path) -> None:
     """By the kernel, in whole pages; in memory there is nothing to wear."""
+    before = written_by_this_thread()
     store = Store(str(tmp_path / "history.db"), LIMIT)
-    opened = store.written_bytes
+    opened = written_by_this_thread() - before
     write(store, list(pasts.samples(600, 4)))
     store.close()
+    written = written_by_this_thread() - before
 
     in_memory = shutil.disk_usage(tmp_path).total and _filesystem(tmp_path) in {"tmpfs", "ramfs"}
-    assert store.written_bytes == 0 if in_memory else store.written_bytes > opened > 0
+    assert written == 0 if in_memory else written > opened > 0
 
 
 def _filesystem(directory: Path) -> str:
@@ -495,8 +551,35 @@ def test_a_reader_writes_nothing(path: str, store: Store) -> None:
 def test_a_reader_says_what_is_wrong(path: str, content: bytes) -> None:
     """In one sentence."""
     Path(path).write_bytes(content)
-    with pytest.raises(HistoryUnreadable, match="history"):
+    with pytest.raises(HistoryUnreadable, match="history") as told:
         HistoryFile(path)
+    assert "as root" not in str(told.value)
+
+
+def test_a_reader_that_meets_damage_says_what_becomes_of_it(path: str, store: Store) -> None:
+    """To be somebody else would not help."""
+    write(store, list(pasts.samples(600, 1)))
+    store.close()
+    ((page,),) = select(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'databases_10'")
+    assert isinstance(page, int)
+    with Path(path).open("r+b") as file:
+        file.seek((page - 1) * schema.PAGE_BYTES)
+        file.write(b"\xa5" * schema.PAGE_BYTES)
+
+    with HistoryFile(path) as history, pytest.raises(HistoryUnreadable, match="sets it aside"):
+        history.read(START, START + DAY, 10)
+
+
+def test_all_that_is_on_record_can_be_asked_for(path: str, store: Store) -> None:
+    """From 1970 on: only the part with rows is gone through."""
+    write(store, list(pasts.samples(2 * HOUR, 1)))
+    with HistoryFile(path) as file:
+        asked: list[str] = []
+        file._connection.set_trace_callback(asked.append)
+        past = file.read(0, START + 30 * DAY, 21600)
+
+    assert past.databases[0].line.numbers("samples") == [720.0]
+    assert len(asked) < 100
 
 
 def test_a_reader_of_another_version_says_so(tmp_path: Path) -> None:

@@ -348,6 +348,13 @@ def test_a_period_has_a_length() -> None:
     """--since must come first."""
     with pytest.raises(InvalidPeriod, match="not before"):
         period("1h", "2h", START)
+    with pytest.raises(InvalidPeriod, match="not before now"):
+        period("2030-01-01", "2031-01-01", START)
+
+
+def test_a_period_ends_now_at_the_latest() -> None:
+    """There is nothing to draw in the year 9999."""
+    assert period("1h", "9999-12-31", START) == (START - HOUR, START)
 
 
 @pytest.mark.parametrize(
