@@ -2,11 +2,13 @@
 
 file = AtomicFile(directory, "learned.json")
 file.write(content)     # waits for the device; OSError: the old file is still there
+file.write(content, to_owner=True)  # by root: given to the directory's owner, who has to read it
 file.read(limit_bytes)  # FileNotFoundError, OSError, UnusableFile
 file.set_aside()        # kept as learned.json.damaged
 file.written_bytes      # what writing has sent to the device so far
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -27,6 +29,17 @@ def _whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
+def give_to_owner(descriptor: int, directory: str) -> None:
+    """Where root has just made a file in another user's directory, that user gets it. OSError.
+
+    By its descriptor, and only while it has one name: a path, or a second name, could be another
+    file's by now, which must not be given away.
+    """
+    if os.geteuid() == 0 and os.fstat(descriptor).st_nlink == 1:
+        owner = os.stat(directory)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 class UnusableFile(ValueError):
     """What lies there is not a file that this program wrote; the message says why."""
 
@@ -42,9 +55,10 @@ class AtomicFile:
         self.written_bytes = 0
         """Whole pages, the directory's among them; what failed counts as far as it came."""
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes, *, to_owner: bool = False) -> None:
         """Write beside, sync, rename, sync the directory. OSError leaves the old file in force.
 
+        Written by root ``to_owner``, it belongs to the directory's owner before it has its name.
         Only after the rename can the directory's own sync still fail: then the new file is there,
         but a loss of power may bring the old one back.
         """
@@ -65,12 +79,15 @@ class AtomicFile:
                 while left:
                     left = left[os.write(descriptor, left) :]
                 self.written_bytes += _whole_pages(len(content))
+                if to_owner:
+                    give_to_owner(descriptor, self._directory)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.replace(self._beside, self.path)
         except OSError:
-            os.unlink(self._beside)
+            with contextlib.suppress(OSError):  # what went wrong first is what is told
+                os.unlink(self._beside)
             raise
         parent = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -78,18 +95,28 @@ class AtomicFile:
         finally:
             os.close(parent)
 
-    def read(self, limit_bytes: int) -> bytes:
-        """The whole file. FileNotFoundError, OSError (a link, no permission), UnusableFile."""
+    def read(self, limit_bytes: int, *, of_owner: bool = False) -> bytes:
+        """The whole file. FileNotFoundError, OSError (a link, no permission), UnusableFile.
+
+        ``of_owner``: also one of the directory's owner, for whom root writes it.
+        """
         # O_NONBLOCK: a pipe in its place must not make the daemon wait for a writer.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(self.path, flags)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise UnusableFile("it is not a regular file")
-            if found.st_uid not in {0, os.geteuid()}:
+            trusted = {0, os.geteuid()}
+            if of_owner:
+                trusted.add(os.stat(self._directory).st_uid)
+            if found.st_uid not in trusted:
                 raise UnusableFile("it belongs to another user")
-            raw = file.read(limit_bytes + 1)
+            # Not fdopen on its own: of a directory it would leave the descriptor open.
+            with open(descriptor, "rb", closefd=False) as file:
+                raw = file.read(limit_bytes + 1)
+        finally:
+            os.close(descriptor)
         if len(raw) > limit_bytes:
             raise UnusableFile(f"it is larger than {limit_bytes} bytes")
         return raw

@@ -172,7 +172,7 @@ class AlertDocument(msgspec.Struct, frozen=True):
     """One alert; ``since`` is Unix time, null while inactive.
 
     ``state`` is "pending", "firing", "resolved" (within a quarter of an hour) or "inactive".
-    ``occurrence`` counts its firings, 0 before the first. ``acknowledged_until`` and
+    ``occurrence`` numbers its firings, 0 before the first. ``acknowledged_until`` and
     ``silenced_until`` are Unix time, null while it is not.
     """
 

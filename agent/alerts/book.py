@@ -5,6 +5,7 @@ read. It goes with the monotonic clock, so that no wall clock that is set ends o
 over a restart, with the wall clock, at most ``LONGEST_GAP_SECONDS`` and never backwards.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -21,15 +22,20 @@ LONGEST_GAP_SECONDS: Final = 30 * 86400.0
 """Between two runs; after more, every wait is over anyway. A clock that was set right at a boot
 must not count as decades."""
 
+PENDING_GAP_SECONDS: Final = 60.0
+"""Between two runs; a value that nobody looked at for longer has to be beyond its threshold anew.
+Else what was pending when the book was last written would fire with the first tick."""
+
 
 class Followed(msgspec.Struct, frozen=True):
     """An alert that fires, or has fired; times are the book's but for those named ``wall``.
 
-    ``occurrence`` counts its firings; one that fires again while people still believe that it does
-    is the same. ``told`` is that belief. ``owed_since``: since when people believe what is not so.
-    ``reminders`` are all told of this occurrence after the first, ``repeats`` those since it was
-    last acknowledged. ``hushed`` while it is silenced; ``remind`` when a silence ended over it.
-    ``gone``: its end is not known, for its subject is not watched any more.
+    ``occurrence`` numbers its firings and is never used again; one that fires again while people
+    still believe that it does is the same. ``told`` is that belief. ``owed_since``: since when
+    people believe what is not so. ``reminders`` are all told of this occurrence after the first,
+    ``repeats`` those since it was last acknowledged. ``hushed`` while it is silenced; ``remind``
+    when a silence ended over it. ``gone``: its end is not known, for its subject is not watched any
+    more.
     """
 
     alert: str
@@ -82,9 +88,10 @@ class AlertBook(msgspec.Struct, frozen=True):
     """All of it.
 
     ``epoch_wall_seconds`` is when the book was begun, which tells its notifications from those of
-    another. ``outbox`` is what was handed to delivery and not settled. ``revision`` grows with
-    every change worth keeping; ``urgent_revision`` is that of the last one that should be on disk
-    before anything else happens. ``monotonic_seconds`` is None in a book that was just read.
+    another; ``forgotten`` is the highest occurrence of alerts that are not remembered any more.
+    ``outbox`` is what was handed to delivery and not settled. ``revision`` grows with every change
+    worth keeping; ``urgent_revision`` is that of the last one that should be on disk before
+    anything else happens. ``monotonic_seconds`` is None in a book that was just read.
     """
 
     version: int = VERSION
@@ -97,15 +104,19 @@ class AlertBook(msgspec.Struct, frozen=True):
     groups: tuple[GroupTold, ...] = ()
     orders: tuple[OrderSeen, ...] = ()
     outbox: tuple[Notification, ...] = ()
+    forgotten: int = 0
     revision: int = 0
     urgent_revision: int = 0
 
     def advanced(self, now: float, wall_seconds: float) -> "AlertBook":
         """The same book at monotonic ``now``."""
+        states = self.states
         if self.monotonic_seconds is not None:
             elapsed = max(0.0, now - self.monotonic_seconds)
         elif self.epoch_wall_seconds:
             elapsed = min(max(0.0, wall_seconds - self.wall_seconds), LONGEST_GAP_SECONDS)
+            if elapsed > PENDING_GAP_SECONDS:
+                states = tuple(_from_the_front(state) for state in states)
         else:
             elapsed = 0.0
         return msgspec.structs.replace(
@@ -114,7 +125,13 @@ class AlertBook(msgspec.Struct, frozen=True):
             seconds=self.seconds + elapsed,
             wall_seconds=wall_seconds,
             monotonic_seconds=now,
+            states=states,
         )
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether an alert is on its way: worth keeping at the end, not each time it changes."""
+        return any(s.pending_since is not None and not s.active for s in self.states)
 
     def settled(self, identities: frozenset[str]) -> "AlertBook":
         """The book without those notifications in its outbox."""
@@ -125,6 +142,10 @@ class AlertBook(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(
             self, outbox=left, revision=revision, urgent_revision=revision
         )
+
+
+def _from_the_front(state: AlertState) -> AlertState:
+    return state if state.active else replace(state, pending_since=None)
 
 
 class DamagedBook(ValueError):

@@ -117,7 +117,7 @@ class BookSaver:
 
     def close(self, book: AlertBook, wait_seconds: float) -> None:
         """Save the last changes; gives up after ``wait_seconds``, leaving the file as it was."""
-        if book.revision != self._saved_revision:
+        if book.revision != self._saved_revision or book.has_pending:
             self._waiting.put(book)
         self._waiting.put(None)
         self._thread.join(wait_seconds)

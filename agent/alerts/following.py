@@ -21,6 +21,10 @@ UNSEEN_SECONDS: Final = 7 * 86400.0
 """An alert whose subject is not observed at all for so long ends with it: a disk that was taken out
 would fire for ever."""
 
+MAX_OVER: Final = 1000
+"""So many alerts that are over are remembered, the last ones: databases may come and go by the
+hundred, each under a name of its own."""
+
 
 def retired(followed: Followed | None, at: float) -> bool:
     """Whether its subject was not observed for so long that it ends."""
@@ -33,25 +37,37 @@ def brought_up(
     current: Mapping[AlertKey, AlertState],
     observed: set[AlertKey],
     settings: AlertingSettings,
+    forgotten: int,
     at: float,
     wall_seconds: float,
-) -> list[Followed]:
-    """What is remembered, brought up to what is; sorted by group and key."""
+) -> tuple[list[Followed], int]:
+    """What is remembered, brought up to what is, sorted by group and key; and the highest
+    occurrence of what was ever forgotten."""
     entries = []
     for key in remembered.keys() | {k for k, state in current.items() if state.active}:
         entry, state = remembered.get(key), current.get(key)
         if state is not None and state.active:
-            entry = _firing(entry, state)
+            entry = _firing(entry, state, forgotten)
             since = at if entry.unseen_since is None else entry.unseen_since
             entry = replace(entry, unseen_since=None if key in observed else since)
         elif entry is not None:
             entry = _over(entry, state, settings, at, wall_seconds)
         if entry is not None:
             entries.append(entry)
-    return sorted(entries, key=lambda entry: (entry.group, entry.key))
+    entries = _without_oldest(entries)
+    lost = remembered.keys() - {entry.key for entry in entries}
+    forgotten = max((forgotten, *(remembered[key].occurrence for key in lost)))
+    return sorted(entries, key=lambda entry: (entry.group, entry.key)), forgotten
 
 
-def _firing(entry: Followed | None, state: AlertState) -> Followed:
+def _without_oldest(entries: list[Followed]) -> list[Followed]:
+    over = [entry for entry in entries if not entry.active and not entry.told]
+    surplus = sorted(over, key=lambda entry: (entry.ended or 0.0, entry.key))[:-MAX_OVER]
+    dropped = {entry.key for entry in surplus}
+    return [entry for entry in entries if entry.key not in dropped]
+
+
+def _firing(entry: Followed | None, state: AlertState, forgotten: int) -> Followed:
     value, summary = state.value, state.summary
     if entry is not None and entry.active:
         return replace(entry, value=value, summary=summary)
@@ -71,7 +87,9 @@ def _firing(entry: Followed | None, state: AlertState) -> Followed:
         *labels,
         fingerprint=fingerprint_of(*labels),
         group=group_of(state.database, state.device),
-        occurrence=1 if entry is None else entry.occurrence + 1,
+        # Never one that this alert may have had before it was forgotten: to whoever remembers that
+        # notification, receivers among them, this one would be its repetition.
+        occurrence=1 + (forgotten if entry is None else entry.occurrence),
         active=True,
         starts_wall_seconds=state.since_wall_seconds or 0.0,
         value=value,

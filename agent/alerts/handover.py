@@ -42,5 +42,5 @@ class AlertHandover:
         alerting = snapshot.alerting
         if self._sink is None:
             return frozenset(told.identity for told in alerting.notifications)
-        self._sink.offer(alerting.notifications, alerting.active, snapshot.wall_seconds)
+        self._sink.offer(alerting.notifications, alerting.active)
         return self._sink.settled()

@@ -31,14 +31,15 @@ from agent.alerts.book import AlertBook, Followed, GroupTold, OrderSeen
 from agent.alerts.engine import AlertKey, advance, key_of
 from agent.alerts.following import acknowledged_seconds, brought_up, retired, under_orders
 from agent.alerts.group_news import GroupNews, group_news
-from agent.alerts.notice import AlertNotice, Notification
+from agent.alerts.notice import AlertNotice, Notification, without_replaced
 from agent.alerts.notices import notice_of, notification_of
 from agent.alerts.orders import Order
 from agent.alerts.rules import AlertingSettings, Observation, RuleSettings
 from agent.alerts.standing import Standing, is_shown, standing_of
 
 MAX_OUTBOX: Final = 128
-"""Notifications kept for a restart while delivery does not settle them; the latest ones."""
+"""Notifications kept for a restart while delivery does not settle them; beyond that, those that
+later ones replace go first, as in the queue of a channel."""
 
 WALL_JUMP_SECONDS: Final = 60.0
 """A wall clock that was set by more is worth writing down: the next run reckons with it."""
@@ -84,7 +85,9 @@ def follow(
     kept = [state for state in book.states if not retired(remembered.get(state.key), at)]
     states = advance(rules, kept, observed, at, wall_seconds)
     current = {state.key: state for state in states}
-    followed = brought_up(remembered, current, keys, settings, at, wall_seconds)
+    followed, forgotten = brought_up(
+        remembered, current, keys, settings, book.forgotten, at, wall_seconds
+    )
     followed = [under_orders(entry, in_force, at) for entry in followed]
     told, groups, news = _tell(followed, book.groups, settings, in_force, at)
     notifications = tuple(
@@ -97,7 +100,8 @@ def follow(
         followed=tuple(told),
         groups=groups,
         orders=seen,
-        outbox=(*book.outbox, *notifications)[-MAX_OUTBOX:],
+        outbox=without_replaced((*book.outbox, *notifications), MAX_OUTBOX)[0],
+        forgotten=forgotten,
     )
     now_remembered = {entry.key: entry for entry in told}
     return _revised(before, after), Alerting(
@@ -159,7 +163,10 @@ def _revised(before: AlertBook, after: AlertBook) -> AlertBook:
         abs((after.wall_seconds - before.wall_seconds) - (after.seconds - before.seconds))
         > WALL_JUMP_SECONDS
     )
-    urgent = jumped or after.outbox != before.outbox or after.orders != before.orders
+    # A new book is on disk before it tells anything: a notification computed again after a crash is
+    # known by its identity, which begins with the book's.
+    begun = not before.epoch_wall_seconds
+    urgent = begun or jumped or after.outbox != before.outbox or after.orders != before.orders
     if not urgent and _lasting(before) == _lasting(after):
         return after
     revision = before.revision + 1

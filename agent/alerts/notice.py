@@ -1,6 +1,6 @@
 """What receivers are told of alerts: the seam between the alert states and their delivery."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -39,6 +39,27 @@ class Notification:
     wall_seconds: float
 
 
+def without_replaced(
+    notifications: Sequence[Notification], limit: int
+) -> tuple[tuple[Notification, ...], tuple[str, ...]]:
+    """The newest of them, where there are more than ``limit``, and the identities of the others.
+
+    A notification is replaced when a later one speaks of each of its alerts. No other goes: what is
+    left may be more than ``limit``, but then it is at most one for each alert.
+    """
+    surplus = len(notifications) - limit
+    if surplus <= 0:
+        return tuple(notifications), ()
+    last = {a.fingerprint: index for index, one in enumerate(notifications) for a in one.alerts}
+    replaced = [
+        one.identity
+        for index, one in enumerate(notifications)
+        if all(last[alert.fingerprint] > index for alert in one.alerts)
+    ][:surplus]
+    dropped = frozenset(replaced)
+    return tuple(one for one in notifications if one.identity not in dropped), tuple(replaced)
+
+
 class AlertSink(Protocol):
     """Whoever delivers; called once a tick, by the thread of the tick. Never blocks, never raises.
 
@@ -48,10 +69,7 @@ class AlertSink(Protocol):
     """
 
     def offer(
-        self,
-        notifications: tuple[Notification, ...],
-        active: tuple[AlertNotice, ...],
-        wall_seconds: float,
+        self, notifications: tuple[Notification, ...], active: tuple[AlertNotice, ...]
     ) -> None:
         """Take what is new to tell, and all alerts as they stand now.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from agent.alerts.orders import MAX_ORDERS, DamagedOrders, Order, decode_orders, encode_orders
-from agent.atomic_file import AtomicFile, UnusableFile
+from agent.atomic_file import AtomicFile, UnusableFile, give_to_owner
 from probes.errors import NoData, ProbeFailed
 
 FILE_NAME: Final = "alert-orders.json"
@@ -34,7 +34,7 @@ def change_orders(
     file = AtomicFile(directory, FILE_NAME)
     with _locked(directory):
         try:
-            before = decode_orders(file.read(MAX_BYTES))
+            before = decode_orders(file.read(MAX_BYTES, of_owner=True))
         except (FileNotFoundError, DamagedOrders):
             before = ()
         current = tuple(order for order in before if order.remaining_seconds(wall_seconds) > 0.0)
@@ -44,10 +44,7 @@ def change_orders(
                 f"there are {len(current)} silences and acknowledgements already; end some with "
                 "'smaxd unsilence'"
             )
-        file.write(encode_orders(after))
-        if os.geteuid() == 0:
-            owner = os.stat(directory)
-            os.chown(file.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        file.write(encode_orders(after), to_owner=True)
 
 
 @contextlib.contextmanager
@@ -56,9 +53,7 @@ def _locked(directory: str) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
-        if os.geteuid() == 0:
-            owner = os.stat(directory)
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        give_to_owner(descriptor, directory)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

@@ -17,12 +17,14 @@ TRY_AGAIN_LATER: Final = frozenset({408, 425, 429})
 @dataclass(frozen=True, slots=True)
 class Answer:
     """``failed`` may go better later, ``rejected`` will not. ``detail`` is for people and holds no
-    secret; ``retry_after_seconds`` is what the receiver asked for.
+    secret; ``retry_after_seconds`` is what the receiver asked for; ``body`` is what follows a
+    success, for who wants it.
     """
 
     outcome: AttemptOutcome
     detail: str
     retry_after_seconds: float | None = None
+    body: bytes = b""
 
 
 def answer_of(

@@ -8,7 +8,6 @@ address is left.
 import json
 import logging
 import os
-import re
 import resource
 import sys
 
@@ -23,6 +22,7 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, root)
     from agent.delivery.secret_files import (  # noqa: PLC0415 (not to be found before the path is set)
         SecretUnreadable,
+        masked,
         read_secret,
     )
     from probes.tied import die_with_parent, first_to_die  # noqa: PLC0415
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         )
     except Exception as error:  # a plugin's defect; its traceback may show the URL
         return _fail(f"failed with {type(error).__name__}")
-    return 0 if sent else _fail(masked("; ".join(told.lines) or "it was not sent", url))
+    return 0 if sent else _fail(masked("; ".join(told.lines) or "it was not sent", [url]))
 
 
 class _Lines(logging.Handler):
@@ -64,14 +64,6 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
-
-
-def masked(text: str, url: str) -> str:
-    """The text without any part of the address that is long enough to be a secret or a name."""
-    for part in sorted(re.split(r"[/:@?&=]+", url), key=len, reverse=True):
-        if len(part) >= 4:
-            text = text.replace(part, "***")
-    return text
 
 
 def _fail(why: str) -> int:

@@ -4,20 +4,16 @@
 for a receiver. A test calls ``step`` itself, with a clock of its own.
 """
 
-import math
-import random
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
-from agent.alerts.notice import Notification
 from agent.delivery.answer import Answer
 from agent.delivery.pace import Pace
-from agent.delivery.queue import Queue
 from agent.delivery.status import ChannelStatus, Outcome
 from probes.clock import Clock
 
@@ -51,6 +47,7 @@ class Channel(ABC):
         self._last_success: float | None = None
         self._failing = False
         self._rejecting = False
+        self._defect: str | None = None
         self._offers = self._seen_offers = 0
         self._thread: threading.Thread | None = None
 
@@ -71,15 +68,20 @@ class Channel(ABC):
         self._thread = threading.Thread(target=self._run, name=f"to {self.name}", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Deliver nothing more; does not wait."""
+    def retire(self) -> None:
+        """Deliver nothing more after the attempt under way; does not wait."""
         with self._changed:
             self._closed.set()
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Deliver nothing more; does not wait."""
+        self.retire()
         self.abort()
 
-    def join(self, seconds: float) -> None:
-        """Wait for the thread's end; one that hangs in the resolver of names is left behind."""
+    def join(self, seconds: float | None) -> None:
+        """Wait for the thread's end, None for as long as it takes; one that hangs in the resolver
+        of names is left behind."""
         if self._thread is not None:
             self._thread.join(seconds)
 
@@ -119,7 +121,7 @@ class Channel(ABC):
             if self._closed.is_set():
                 return None
             self._pace = self._pace.trying(began)
-        answer = send(self._clock.wall())
+        answer = self._sent(send)
         ended = self._clock.monotonic()
         with self._changed:
             if self._closed.is_set() and answer.outcome == "failed":
@@ -132,6 +134,18 @@ class Channel(ABC):
             if answer.outcome == "delivered":
                 self._last_success = self._clock.wall()
         self._tell(answer, opened and not opened_before)
+        return answer
+
+    def _sent(self, send: Callable[[float], Answer]) -> Answer:
+        """What came of it; a defect is a failure like another, and the log has it once."""
+        try:
+            answer = send(self._clock.wall())
+        except Exception as defect:  # a sender is not to raise
+            if repr(defect) != self._defect:
+                self._defect = repr(defect)
+                self._log.exception("delivery_defect", channel=self.name)
+            return Answer("failed", f"a defect of the agent: {type(defect).__name__}")
+        self._defect = None
         return answer
 
     def _tell(self, answer: Answer, opened: bool) -> None:
@@ -152,93 +166,3 @@ class Channel(ABC):
         if rejected and not (self._rejecting and self.rejections_repeat):
             self._log.error("notification_rejected", channel=self.name, detail=answer.detail)
         self._rejecting = rejected
-
-
-class NotificationSender(Protocol):
-    """Tells people of a change."""
-
-    def send(self, notification: Notification, wall_seconds: float) -> Answer:
-        """What came of it; raises nothing and ends within its timeout."""
-        ...
-
-    def abort(self) -> None:
-        """End what is under way."""
-        ...
-
-
-class NotificationChannel(Channel):
-    """Tells a receiver of each change once, in their order."""
-
-    def __init__(
-        self,
-        name: str,
-        sender: NotificationSender,
-        clock: Clock,
-        log: Logger,
-        *,
-        limit: int,
-        give_up_seconds: float,
-        queue: Queue | None = None,
-        on_settled: Callable[[], None] = lambda: None,
-        uniform: Random = random.random,
-    ) -> None:
-        super().__init__(name, clock, log, uniform)
-        self._sender = sender
-        self._on_settled = on_settled
-        self._limit = limit
-        self._give_up_seconds = give_up_seconds
-        self._queue = queue or Queue()
-
-    @property
-    def queue(self) -> Queue:
-        """What waits, and what need not be told again."""
-        return self._queue
-
-    def offer(self, notifications: Iterable[Notification]) -> None:
-        """Have these delivered, unless they were."""
-        with self._changed:
-            self._queue, dropped = self._queue.take(notifications, self._limit)
-            self._outcomes["dropped"] += dropped
-            self._offered()
-        if dropped:
-            self._log.warning(
-                "notifications_dropped",
-                channel=self.name,
-                count=dropped,
-                detail="the queue is full; later notifications about the same alerts are kept",
-            )
-
-    def step(self) -> float:
-        """Try the oldest."""
-        with self._changed:
-            self._seen_offers = self._offers
-            queue = self._queue
-            wait = self._pace.wait_seconds(self._clock.monotonic())
-        if not queue.pending:
-            return math.inf
-        if wait > 0.0:
-            return wait
-        one = queue.pending[0]
-        answer = self._attempt(lambda wall_seconds: self._sender.send(one, wall_seconds))
-        if answer is None:
-            return math.inf
-        outcome: Outcome = "retried" if answer.outcome == "failed" else answer.outcome
-        # Only after an attempt: a wall clock that is set forward must not lose anything.
-        if outcome == "retried" and self._clock.wall() - one.wall_seconds > self._give_up_seconds:
-            outcome = "expired"
-            self._log.error("notification_expired", channel=self.name, detail=answer.detail)
-        with self._changed:
-            self._outcomes[outcome] += 1
-            if outcome != "retried":
-                self._queue = self._queue.settle(one.identity)
-            wait = self._pace.wait_seconds(self._clock.monotonic())
-        if outcome != "retried":
-            self._on_settled()
-        return wait
-
-    def abort(self) -> None:
-        """End an attempt under way."""
-        self._sender.abort()
-
-    def _queue_length(self) -> int:
-        return len(self._queue.pending)

@@ -4,6 +4,9 @@ Invariants:
 - closed: every attempt is allowed; it opens with the fifth failure in a row;
 - open: none is allowed before ``until``;
 - half-open: one attempt is under way; its success closes, its failure opens for twice as long.
+
+It is open for between half of ``open_seconds`` and all of it, by chance: the agents of a fleet that
+lost their receiver at the same moment must not ask for it in step.
 """
 
 from dataclasses import dataclass, replace
@@ -38,12 +41,12 @@ class Circuit:
         """The receiver answered."""
         return Circuit()
 
-    def failed(self, now: float) -> "Circuit":
-        """The receiver did not answer, or said that it cannot now."""
-        failures = self.failures + 1
+    def failed(self, now: float, random_unit: float) -> "Circuit":
+        """The receiver did not answer, or said that it cannot now; ``random_unit`` in [0, 1)."""
+        failures, open_seconds = self.failures + 1, self.open_seconds
         if self.state == "half_open":
-            open_seconds = min(2.0 * self.open_seconds, LONGEST_OPEN_SECONDS)
-            return Circuit("open", failures, now + open_seconds, open_seconds)
-        if failures >= OPENS_AFTER_FAILURES:
-            return Circuit("open", failures, now + self.open_seconds, self.open_seconds)
-        return replace(self, failures=failures)
+            open_seconds = min(2.0 * open_seconds, LONGEST_OPEN_SECONDS)
+        elif failures < OPENS_AFTER_FAILURES:
+            return replace(self, failures=failures)
+        until = now + open_seconds * (1.0 + random_unit) / 2.0
+        return Circuit("open", failures, until, open_seconds)

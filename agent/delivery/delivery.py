@@ -7,8 +7,8 @@ import msgspec
 import structlog
 
 from agent.alerts.notice import AlertNotice, Notification
-from agent.delivery.channel import NotificationChannel
 from agent.delivery.gate import Gate, pass_on, settled
+from agent.delivery.notification_channel import NotificationChannel
 from agent.delivery.queue import Queue
 from agent.delivery.receiver_files import file_problems
 from agent.delivery.record import DeliveryRecord, GateRecord
@@ -48,7 +48,8 @@ def channel_for(
     tools: DeliveryTools,
     queue: Queue,
     on_settled: Callable[[], None],
-) -> NotificationChannel | StateChannel:
+    predecessor: NotificationChannel | None = None,
+) -> "AnyChannel":
     """The channel to a receiver, not started."""
     sender = sender_for(
         receiver, settings, SenderTools(tools.environ, tools.instance, tools.runner)
@@ -64,6 +65,7 @@ def channel_for(
         limit=settings.queue_length,
         give_up_seconds=settings.give_up_seconds,
         queue=queue,
+        predecessor=predecessor,
         on_settled=on_settled,
     )
 
@@ -92,7 +94,7 @@ class Delivery:
             return
         if settings.mode != "off" and self._record is None:
             self._record = self._record_file.load()
-            self._gate = _gate_of(self._record.gate)
+            self._gate = _gate_of(self._record.gate, self._tools.clock)
             self._saver.start()
         if settings.mode != "off":
             self._tell_of_files(settings)
@@ -112,22 +114,21 @@ class Delivery:
             else:
                 channels[name] = self._channel(receiver, old)
         for name, old in self._channels.items():
-            if channels.get(name) is not old:
-                self._end(old, is_replaced=name in channels)
+            new = channels.get(name)
+            if type(new) is not type(old):
+                self._remove(old)
+            elif new is not old and isinstance(old, StateChannel):
+                old.close()
         started = [one for name, one in channels.items() if one is not self._channels.get(name)]
         self._channels = channels
         for channel in started:
             channel.start()
 
     def offer(
-        self,
-        notifications: tuple[Notification, ...],
-        active: tuple[AlertNotice, ...],
-        wall_seconds: float,
+        self, notifications: tuple[Notification, ...], active: tuple[AlertNotice, ...]
     ) -> None:
         """Take what is new to tell, and all alerts as they stand now."""
         settings = self._settings
-        self._unsettled.update((one.identity, None) for one in notifications)
         scraper = self._scraper()
         if settings.mode == "fallback" and scraper.absent != self._was_absent:
             log = self._tools.log
@@ -144,19 +145,21 @@ class Delivery:
             settings.fallback.handover_seconds,
             notifications,
             active,
-            wall_seconds,
+            self._tools.clock.monotonic(),
         )
         for channel in self._channels.values():
             if isinstance(channel, StateChannel):
                 channel.offer(passed.active)
             elif passed.notifications:
                 channel.offer(passed.notifications)
+        # Not before the channels have them: a defect up to here must settle nothing.
+        self._unsettled.update((one.identity, None) for one in notifications)
         if self._gate != before:
             self._saver.wake()
 
     def settled(self) -> frozenset[str]:
         """Identities of offered notifications that need no more work; each is told once."""
-        waiting = {one.identity for one in self._gate.held}
+        waiting = {one.notification.identity for one in self._gate.held}
         for channel in self._channels.values():
             if isinstance(channel, NotificationChannel):
                 waiting.update(one.identity for one in channel.queue.pending)
@@ -198,36 +201,39 @@ class Delivery:
 
     def _channel(self, receiver: Receiver, old: "AnyChannel | None") -> "AnyChannel":
         """The channel to a receiver, with what the old one of this name has not told yet."""
-        name = channel_name(receiver)
-        if isinstance(old, NotificationChannel):
-            old.close()
-            queue = old.queue
-        else:
-            queue = Queue(settled=self._record.settled.get(name, ()) if self._record else ())
-        return channel_for(receiver, self._settings, self._tools, queue, self._saver.wake)
+        settled = self._record.settled.get(channel_name(receiver), ()) if self._record else ()
+        return channel_for(
+            receiver,
+            self._settings,
+            self._tools,
+            Queue(settled=settled),
+            self._saver.wake,
+            old if isinstance(old, NotificationChannel) else None,
+        )
 
     def _tell_of_files(self, settings: DeliverySettings) -> None:
         for problem in file_problems(settings, self._tools.environ):
             self._tools.log.warning("delivery_file_unusable", problem=problem)
 
-    def _end(self, old: "AnyChannel", *, is_replaced: bool) -> None:
+    def _remove(self, old: "AnyChannel") -> None:
         old.close()
         waiting = old.status().queue_length
-        if waiting and not is_replaced:
+        if waiting:
             self._tools.log.warning(
                 "delivery_channel_removed", channel=old.name, undelivered=waiting
             )
 
     def _to_be_kept(self) -> DeliveryRecord:
-        gate = self._gate
+        gate, clock = self._gate, self._tools.clock
         channels = self._channels.values()
+        since_back = None if gate.back is None else clock.monotonic() - gate.back
         return DeliveryRecord(
             gate=GateRecord(
                 passed=gate.passed,
                 told=gate.told,
                 pushing=gate.pushing,
-                handing_over=gate.handing_over,
-                back_wall_seconds=gate.back_wall_seconds,
+                sent=gate.sent,
+                back_wall_seconds=None if since_back is None else round(clock.wall() - since_back),
             ),
             settled={
                 channel.name: channel.queue.settled
@@ -240,13 +246,14 @@ class Delivery:
 AnyChannel = NotificationChannel | StateChannel
 
 
-def _gate_of(record: GateRecord) -> Gate:
+def _gate_of(record: GateRecord, clock: Clock) -> Gate:
+    back = record.back_wall_seconds
     return Gate(
         passed=record.passed,
         told=record.told,
         pushing=record.pushing,
-        handing_over=record.handing_over,
-        back_wall_seconds=record.back_wall_seconds,
+        sent=record.sent,
+        back=None if back is None else clock.monotonic() - max(0.0, clock.wall() - back),
     )
 
 

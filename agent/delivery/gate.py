@@ -6,8 +6,8 @@ In mode ``fallback``:
 - when Prometheus is absent, everything held that still fires and everything new is passed on. What
   is over meanwhile is not: it would come after its end, and most of it Prometheus has told;
 - when it is back, nothing new is. Whoever was told that an alert fires is still told of its end,
-  and Alertmanager is sent those alerts on for the time of the handover, since Prometheus may need
-  as long to raise its own.
+  and Alertmanager is sent what it has from us on for the time of the handover, since Prometheus may
+  need as long to raise its own.
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -25,9 +25,16 @@ the same here and there."""
 MAX_HELD: Final = 1000
 """Two minutes' notifications of the largest host; the oldest go first."""
 
-
 MAX_TOLD: Final = 5000
 """More alerts than a host has rules and databases; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A notification that waits for Prometheus, since when."""
+
+    notification: Notification
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +42,18 @@ class Gate:
     """``held`` wait for Prometheus, ``passed`` are identities of those that were passed on and are
     not settled: offered again after a restart, they pass again.
 
-    ``told`` are the alerts that people were told of, and not yet of their end; ``handing_over``
-    those of them at ``back_wall_seconds``, when Prometheus came back, which is None outside the
-    time of a handover. Alerts are kept as ``occurrence``.
+    ``told`` are the alerts that people were told of, and not yet of their end; ``sent`` those that
+    Alertmanager has from us: all that fire while Prometheus is absent, and for the time of the
+    handover those that fired ``back``, when it came back (None at any other time). Alerts are kept
+    as ``occurrence``; times are monotonic seconds, for a wall clock may be set meanwhile.
     """
 
-    held: tuple[Notification, ...] = ()
+    held: tuple[Held, ...] = ()
     passed: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     pushing: bool = False
-    handing_over: tuple[str, ...] = ()
-    back_wall_seconds: float | None = None
+    sent: tuple[str, ...] = ()
+    back: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ def pass_on(
     handover_seconds: float,
     notifications: tuple[Notification, ...],
     active: tuple[AlertNotice, ...],
-    wall_seconds: float,
+    now: float,
 ) -> tuple[Gate, Passed]:
     """The gate after this tick, and what passes it."""
     if mode == "off":
@@ -77,32 +85,29 @@ def pass_on(
         passed = (*_still_firing(gate.held, active), *notifications)
         after = Gate(
             passed=_with(gate.passed, passed),
-            told=_told(gate.told, passed, active),
+            told=_told(gate.told, passed),
             pushing=True,
+            sent=tuple(sorted(_firing(active))),
         )
         return after, Passed(passed, active)
     if gate.pushing:
-        gate = replace(gate, handing_over=gate.told, back_wall_seconds=wall_seconds)
-    back = gate.back_wall_seconds
-    if back is not None and wall_seconds - back >= handover_seconds:
-        gate = replace(gate, handing_over=(), back_wall_seconds=None)
+        gate = replace(gate, back=now)
+    if gate.back is not None and now - gate.back >= handover_seconds:
+        gate = replace(gate, sent=(), back=None)
     again = tuple(one for one in notifications if one.identity in gate.passed)
     new = tuple(one for one in notifications if one.identity not in gate.passed)
     ends = tuple(_ends(new, gate.told))
     ended = {one.identity for one in ends}
-    held = tuple(
-        one
-        for one in (*gate.held, *new)
-        if one.identity not in ended and not _covered(one, scraper, wall_seconds)
-    )
+    waiting = (*gate.held, *(Held(one, now) for one in new if one.identity not in ended))
+    held = tuple(one for one in waiting if not _covered(one, scraper, now))
     after = replace(
         gate,
         held=held[-MAX_HELD:],
         passed=_with(gate.passed, ends),
-        told=_told(gate.told, ends, ()),
+        told=_told(gate.told, ends),
         pushing=False,
     )
-    known = set(gate.handing_over)
+    known = set(gate.sent)
     handed_over = tuple(alert for alert in active if occurrence(alert) in known)
     return after, Passed((*again, *ends), handed_over)
 
@@ -116,21 +121,23 @@ def _with(before: tuple[str, ...], passed: Iterable[Notification]) -> tuple[str,
     return tuple(dict.fromkeys((*before, *(one.identity for one in passed))))
 
 
-def _still_firing(
-    held: Iterable[Notification], active: Iterable[AlertNotice]
-) -> Iterator[Notification]:
-    firing = {occurrence(alert) for alert in active if alert.ends_wall_seconds is None}
+def _firing(active: Iterable[AlertNotice]) -> set[str]:
+    return {occurrence(alert) for alert in active if alert.ends_wall_seconds is None}
+
+
+def _still_firing(held: Iterable[Held], active: Iterable[AlertNotice]) -> Iterator[Notification]:
+    firing = _firing(active)
     for one in held:
-        alerts = tuple(alert for alert in one.alerts if occurrence(alert) in firing)
+        alerts = tuple(a for a in one.notification.alerts if occurrence(a) in firing)
         if alerts:
-            yield replace(one, alerts=alerts)
+            yield replace(one.notification, alerts=alerts)
 
 
-def _covered(one: Notification, scraper: ScraperView, wall_seconds: float) -> bool:
+def _covered(one: Held, scraper: ScraperView, now: float) -> bool:
     """Whether Prometheus was still there long enough after it to have raised its own alert."""
     if scraper.seconds_since is None:
         return False
-    return wall_seconds - scraper.seconds_since >= one.wall_seconds + COVER_SECONDS
+    return now - scraper.seconds_since >= one.since + COVER_SECONDS
 
 
 def _ends(notifications: Iterable[Notification], told: Iterable[str]) -> Iterator[Notification]:
@@ -141,13 +148,10 @@ def _ends(notifications: Iterable[Notification], told: Iterable[str]) -> Iterato
             yield replace(one, alerts=alerts)
 
 
-def _told(
-    before: Iterable[str], notifications: Iterable[Notification], active: Iterable[AlertNotice]
-) -> tuple[str, ...]:
-    """With what fires and was passed on, without that whose end was; the newest last."""
+def _told(before: Iterable[str], notifications: Iterable[Notification]) -> tuple[str, ...]:
+    """With what was passed on as firing, without that whose end was; the newest last."""
     told = dict.fromkeys(before)
-    firing = [alert for alert in active if alert.ends_wall_seconds is None]
-    for alert in (*firing, *(alert for one in notifications for alert in one.alerts)):
+    for alert in (alert for one in notifications for alert in one.alerts):
         if alert.ends_wall_seconds is None:
             told[occurrence(alert)] = None
         else:

@@ -10,12 +10,12 @@ import ssl
 import threading
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agent import __version__
 from agent.delivery.answer import Answer, answer_of
-from agent.delivery.secret_files import SecretUnreadable, read_secret, resolve
+from agent.delivery.secret_files import SecretUnreadable, masked, read_secret, resolve
 from agent.delivery.settings import BasicAuthSettings, TlsSettings, url_problem
 
 MAX_BODY_BYTES: Final = 4096
@@ -67,7 +67,16 @@ class _Attempt:
 class HttpPost:
     """Posts to one target. One thread posts; any may ``abort``."""
 
-    def __init__(self, target: Target, timeout_seconds: float, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        timeout_seconds: float,
+        environ: Mapping[str, str],
+        success_bytes: int = 0,
+    ) -> None:
+        """``success_bytes``: how much is read of what follows a success; to most it is of no
+        interest, however slowly it comes."""
+        self._success_bytes = success_bytes
         self._target = target
         self._timeout_seconds = timeout_seconds
         self._environ = environ
@@ -78,7 +87,7 @@ class HttpPost:
         """What came of it; raises nothing."""
         try:
             url = self._url()
-            given = {**headers, **self._authorization()}
+            authorization, secrets = self._authorization()
             context = None if url.scheme == "http" else tls_context(self._target.tls, self._environ)
         except SecretUnreadable as error:
             return Answer("failed", str(error))
@@ -99,15 +108,16 @@ class HttpPost:
                     "Content-Type": "application/json",
                     "User-Agent": f"smaxd/{__version__}",
                     "Connection": "close",
-                    **given,
+                    **headers,
+                    **authorization,
                 },
             )
             response = connection.getresponse()
             if attempt.over:  # the end of the stream passes for the end of the headers
                 raise TimeoutError
-            # What follows a success is of no interest, however slowly it comes.
             is_success = 200 <= response.status < 300
-            raw = b"" if is_success else response.read(MAX_BODY_BYTES)
+            wanted = self._success_bytes if is_success else MAX_BODY_BYTES
+            raw = response.read(wanted) if wanted else b""
         except (OSError, http.client.HTTPException, ValueError) as error:
             if attempt.over and not self._aborted:
                 return Answer("failed", f"no answer within {self._timeout_seconds:g} s")
@@ -116,10 +126,15 @@ class HttpPost:
             late.cancel()
             attempt.hold(None)
             connection.close()
-        text = raw.decode("utf-8", "replace")
-        shown = "".join(character if character.isprintable() else " " for character in text)
+        if self._target.url_file is not None:
+            secrets = (*secrets, f"{url.path}?{url.query}")
+        reason, text = (
+            _shown(told, secrets)
+            for told in (response.reason, "" if is_success else raw.decode("utf-8", "replace"))
+        )
         retry_after = response.getheader("Retry-After")
-        return answer_of(response.status, response.reason, retry_after, shown, wall_seconds)
+        answer = answer_of(response.status, reason, retry_after, text, wall_seconds)
+        return replace(answer, body=raw) if is_success else answer
 
     def abort(self) -> None:
         """End a post under way, and every later one, at once."""
@@ -131,9 +146,8 @@ class HttpPost:
     ) -> socket.socket:
         host = url.hostname or ""
         port = url.port or (80 if context is None else 443)
-        connected = socket.create_connection((host, port), self._timeout_seconds)
+        connected = self._reach(host, port, attempt)
         try:
-            attempt.hold(connected)
             if context is None:
                 return connected
             name = self._target.tls.server_name or host
@@ -144,6 +158,30 @@ class HttpPost:
             connected.close()
             raise
         return connected
+
+    def _reach(self, host: str, port: int, attempt: _Attempt) -> socket.socket:
+        """Connected to the first of its addresses that answers, all of them within the timeout."""
+        problem = OSError("the name has no address")
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            try:
+                connected = socket.socket(family, kind, protocol)
+            except OSError as error:  # a kernel without IPv6
+                problem = error
+                continue
+            try:
+                connected.settimeout(self._timeout_seconds)
+                attempt.hold(connected)
+                if attempt.over:
+                    raise TimeoutError
+                connected.connect(address)
+            except OSError as error:
+                attempt.hold(None)
+                connected.close()
+                problem = error
+            else:
+                return connected
+        raise problem
 
     def _url(self) -> urllib.parse.SplitResult:
         target = self._target
@@ -159,16 +197,18 @@ class HttpPost:
             parts = parts._replace(path=parts.path.rstrip("/") + target.path)
         return parts
 
-    def _authorization(self) -> dict[str, str]:
+    def _authorization(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The headers that let us in, and what nobody is to see of them."""
         target = self._target
         if target.basic_auth is not None:
             password = read_secret(target.basic_auth.password_file, self._environ)
             pair = f"{target.basic_auth.username}:{password}".encode()
-            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+            encoded = base64.b64encode(pair).decode()
+            return {"Authorization": f"Basic {encoded}"}, (password, encoded)
         if target.bearer_token_file is not None:
             token = read_secret(target.bearer_token_file, self._environ)
-            return {"Authorization": f"Bearer {token}"}
-        return {}
+            return {"Authorization": f"Bearer {token}"}, (token,)
+        return {}, ()
 
 
 def _connection(
@@ -178,6 +218,11 @@ def _connection(
     if context is None:
         return http.client.HTTPConnection(url.hostname or "", url.port)
     return http.client.HTTPSConnection(url.hostname or "", url.port, context=context)
+
+
+def _shown(told: str, secrets: tuple[str, ...]) -> str:
+    """What a receiver says, for people: in one line, and without what it repeats of our secrets."""
+    return "".join(one if one.isprintable() else " " for one in masked(told, secrets))
 
 
 def tls_context(tls: TlsSettings, environ: Mapping[str, str]) -> ssl.SSLContext:

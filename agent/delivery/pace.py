@@ -39,7 +39,7 @@ class Pace:
         """An attempt ended. A rejection is an answer, too: the receiver is up."""
         if answer.outcome != "failed":
             return Pace(self.circuit.succeeded())
-        circuit = self.circuit.failed(now)
+        circuit = self.circuit.failed(now, random_unit)
         wait = max(
             backoff_seconds(circuit.failures, random_unit), answer.retry_after_seconds or 0.0
         )

@@ -19,12 +19,12 @@ class DamagedRecord(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GateRecord:
-    """A ``Gate`` without what is offered anew."""
+    """A ``Gate`` without what is offered anew; ``back`` by the wall clock, for the next run."""
 
     passed: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     pushing: bool = False
-    handing_over: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
     back_wall_seconds: float | None = None
 
 

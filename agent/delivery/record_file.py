@@ -20,6 +20,9 @@ MAX_BYTES: Final = 8 * 1024 * 1024
 SAVE_SECONDS: Final = 1.0
 """The shortest distance of two savings: each costs the device two pages and a journal commit."""
 
+RETRY_SECONDS: Final = 60.0
+"""When a saving that failed is tried again, where nothing changes before."""
+
 Logger = structlog.typing.FilteringBoundLogger
 
 
@@ -39,7 +42,10 @@ class RecordFile:
         return 0 if self._file is None else self._file.written_bytes
 
     def load(self) -> DeliveryRecord:
-        """What was saved last; an empty record when there is none, or none that can be used."""
+        """What was saved last; an empty record when there is none, or none that can be used, or
+        when the directory is another daemon's, which keeps its own there."""
+        if self._directory.take() is Ownership.IN_USE:
+            self._file = None
         if self._file is None:
             return DeliveryRecord()
         try:
@@ -59,13 +65,12 @@ class RecordFile:
         self._saved = raw
         return record
 
-    def save(self, record: DeliveryRecord) -> None:
-        """Save unless nothing changed; a failure is told once. Waits for the device."""
+    def save(self, record: DeliveryRecord) -> bool:
+        """Save unless nothing changed; a failure is told once. Waits for the device. True when it
+        is there, or nothing is kept."""
         content = encode(record)
         if self._file is None or content == self._saved:
-            return
-        if self._directory.take() is Ownership.IN_USE:
-            return  # another daemon's directory, of which the state's own file has told
+            return True
         try:
             self._file.write(content)
         except OSError as error:
@@ -78,9 +83,12 @@ class RecordFile:
                     reason=reason,
                     detail="alerts go on being delivered; a restart may repeat some",
                 )
-            return
-        self._failure = None
+            return False
+        if self._failure is not None:
+            self._failure = None
+            self._log.info("delivery_record_saved_again", file=self._file.path)
         self._saved = content
+        return True
 
 
 class RecordSaver:
@@ -110,9 +118,10 @@ class RecordSaver:
             self._thread.join(wait_seconds)
 
     def _work(self) -> None:
+        saved = True
         while not self._ending.is_set():
-            self._wanted.wait()
+            self._wanted.wait(None if saved else RETRY_SECONDS)
             self._wanted.clear()
-            self._file.save(self._record())
+            saved = self._file.save(self._record())
             self._ending.wait(SAVE_SECONDS)
         self._file.save(self._record())

@@ -4,8 +4,10 @@ Nothing here shows a secret: neither in an error nor in a log.
 """
 
 import os
+import re
 import stat
-from collections.abc import Mapping
+import urllib.parse
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 MAX_BYTES: Final = 64 * 1024
@@ -13,6 +15,10 @@ MAX_BYTES: Final = 64 * 1024
 
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 """Where systemd's LoadCredential= puts its files."""
+
+
+SHORTEST_MASKED: Final = 4
+"""Shorter parts of an address are words like its scheme: text without them is unreadable."""
 
 
 class SecretUnreadable(Exception):
@@ -43,10 +49,14 @@ def read_secret(path: str, environ: Mapping[str, str]) -> str:
     try:
         # O_NONBLOCK: a pipe in its place must not make a channel wait for a writer.
         descriptor = os.open(where, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SecretUnreadable(f"{where}: is not a regular file")
-            raw = file.read(MAX_BYTES + 1)
+            # Not fdopen on its own: where it fails, it leaves the descriptor open.
+            with open(descriptor, "rb", closefd=False) as file:
+                raw = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SecretUnreadable(f"{where}: cannot be read: {error.strerror}") from None
     try:
@@ -58,3 +68,14 @@ def read_secret(path: str, environ: Mapping[str, str]) -> str:
     if len(raw) > MAX_BYTES or not secret.isprintable():
         raise SecretUnreadable(f"{where}: must hold one line of text")
     return secret
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text without these, nor any part of one that is an address: receivers repeat in their
+    answers what they were sent."""
+    parts = {part for secret in secrets for part in (secret, *re.split(r"[/:@?&=]+", secret))}
+    parts |= {urllib.parse.unquote(part) for part in parts}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= SHORTEST_MASKED:
+            text = text.replace(part, "***")
+    return text

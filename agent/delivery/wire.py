@@ -66,21 +66,29 @@ def alertmanager_body(active: Iterable[AlertNotice], origin: Origin, wall_second
 
     ``endsAt`` is always set: an agent that dies leaves no alert that fires for ever.
     """
-    valid_until = wall_seconds + VALID_RESENDS * RESEND_SECONDS
     return msgspec.json.encode(
         [
             {
                 "labels": _labels(alert, origin),
                 "annotations": _annotations(alert),
-                "startsAt": timestamp(alert.starts_wall_seconds),
-                "endsAt": timestamp(
-                    valid_until if alert.ends_wall_seconds is None else alert.ends_wall_seconds
-                ),
+                **_period(alert, wall_seconds),
                 "generatorURL": origin.url,
             }
             for alert in active
         ]
     )
+
+
+def _period(alert: AlertNotice, wall_seconds: float) -> dict[str, str]:
+    """When it began and ends, neither of them later than now: Alertmanager refuses an alert that
+    ends before it began and takes one whose end is to come as firing, as both would look where the
+    wall clock was set back meanwhile."""
+    starts = min(alert.starts_wall_seconds, wall_seconds)
+    if alert.ends_wall_seconds is None:
+        ends = wall_seconds + VALID_RESENDS * RESEND_SECONDS
+    else:
+        ends = max(starts, min(alert.ends_wall_seconds, wall_seconds))
+    return {"startsAt": timestamp(starts), "endsAt": timestamp(ends)}
 
 
 def webhook_body(notification: Notification, channel: str, origin: Origin) -> bytes:

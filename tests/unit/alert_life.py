@@ -19,8 +19,9 @@ RULES: Mapping[str, RuleSettings] = {
     "write_delayed": RuleSettings(1.0, 0.0, 0.0),
     "write_stopped": RuleSettings(1.0, 0.0, 0.0),
     "device_bandwidth_declined": RuleSettings(0.8, 0.9, 0.0),
+    "data_stale": RuleSettings(1.0, 0.0, 120.0),
 }
-"""The defaults, but for those that the tests make fire: these do at once."""
+"""The defaults, but for those that the tests make fire: these do at once, the last one later."""
 
 SETTINGS = AlertingSettings(
     group_wait_seconds=30.0, cooldown_seconds=300.0, repeat_seconds=3600.0, escalate_after_repeats=3
@@ -40,6 +41,11 @@ def stopped(value: float | None = 1.0, database: str = "orders", device: str = "
 def sick(value: float | None = 0.5, device: str = "sda") -> Observation:
     """A warning about a device."""
     return Observation("device_bandwidth_declined", "", device, value, f"{device} is slow")
+
+
+def stale(value: float | None = 1.0, database: str = "orders") -> Observation:
+    """A warning about a database, two minutes after it began."""
+    return Observation("data_stale", database, "", value, f"no data of {database}")
 
 
 def silence(

@@ -6,7 +6,7 @@ WALL = 1_800_000_000.0
 
 
 class TestClock:
-    """A clock that goes when it is told to; both its times go together."""
+    """A clock that goes when it is told to; both times go together until the wall's is set."""
 
     __test__ = False
 
@@ -19,6 +19,10 @@ class TestClock:
 
     def wall(self) -> float:
         return self.now + self._wall_offset
+
+    def set_wall(self, by_seconds: float) -> None:
+        """Somebody sets the wall clock; the monotonic one goes on."""
+        self._wall_offset += by_seconds
 
 
 def alert(

@@ -20,7 +20,7 @@ from agent.host_state import HostState
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory
 from tests.unit.agent_samples import probe_state
-from tests.unit.alert_life import Host, delayed, stopped
+from tests.unit.alert_life import Host, delayed, stale, stopped
 from tests.unit.test_host_state import host, two_of_each
 
 PATIENCE_SECONDS = 10.0
@@ -182,6 +182,17 @@ def test_what_was_loaded_is_not_written_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_pending_at_the_end_is_saved(tmp_path: Path) -> None:
+    """It is on its way, and goes on after the restart."""
+    host = Host()
+    host.tick(stale())
+    BookSaver(file_in(tmp_path), saved_revision=host.book.revision).close(
+        host.book, PATIENCE_SECONDS
+    )
+    (state,) = on_disk(tmp_path).states
+    assert (state.alert, state.pending_since) == ("SmaxPredictionStale", host.book.seconds)
+
+
 def test_what_failed_is_tried_again_after_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,13 +224,10 @@ class Sink:
         self.breaks = False
 
     def offer(
-        self,
-        notifications: tuple[Notification, ...],
-        active: tuple[AlertNotice, ...],
-        wall_seconds: float,
+        self, notifications: tuple[Notification, ...], active: tuple[AlertNotice, ...]
     ) -> None:
         if self.breaks:
-            raise RuntimeError(f"defect at {wall_seconds > 0}")
+            raise RuntimeError("a bug")
         self.offered += notifications
         self.active = active
 

@@ -374,8 +374,11 @@ def test_a_link_or_a_pipe_in_its_place_is_not_followed(tmp_path: Path) -> None:
 def test_what_root_orders_belongs_to_the_daemons_user(tmp_path: Path) -> None:
     """Who has to read it, and whose own commands have to lock it."""
     os.chown(tmp_path, 12345, 12345)
-    change_orders(str(tmp_path), lambda _: (silence(),), 1.8e9)
+    change_orders(str(tmp_path), lambda before: (*before, silence("first")), 1.8e9)
+    change_orders(str(tmp_path), lambda before: (*before, silence("second")), 1.8e9)
     assert {entry.stat().st_uid for entry in tmp_path.iterdir()} == {12345}
+    content = (tmp_path / FILE_NAME).read_bytes()
+    assert [order.id for order in decode_orders(content)] == ["first", "second"]
 
 
 def test_a_silence_names_what_it_is_of_and_an_acknowledgement_is_none() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from agent.alerts.following import UNSEEN_SECONDS
+from agent.alerts.following import MAX_OVER, UNSEEN_SECONDS
 from agent.alerts.lifecycle import MAX_OUTBOX
 from agent.alerts.notices import fingerprint_of
 from agent.alerts.rules import AlertingSettings
@@ -17,6 +17,7 @@ from tests.unit.alert_life import (
     shown,
     sick,
     silence,
+    stale,
     stopped,
 )
 
@@ -325,6 +326,24 @@ def test_a_restart_neither_loses_nor_repeats() -> None:
     assert [one.kind for one in host.ticks(40.0, stopped(0.0))] == ["resolved"]
 
 
+def test_a_short_restart_does_not_begin_the_wait_of_a_pending_alert_anew() -> None:
+    """Its two minutes go on: else an agent that is restarted often would never tell."""
+    host = Host(replace(SETTINGS, group_wait_seconds=0.0))
+    host.ticks(60.0, stale())
+    host.restart(off_seconds=20.0)
+    assert host.ticks(40.0, stale()) == []
+    assert [one.kind for one in host.tick(stale())] == ["firing"]
+
+
+def test_what_nobody_looked_at_for_long_does_not_fire_because_it_was_pending_once() -> None:
+    """The file may be of an hour ago; and right after a start no data is there yet."""
+    host = Host(replace(SETTINGS, group_wait_seconds=0.0))
+    host.ticks(60.0, stale())
+    host.restart(off_seconds=HOUR)
+    assert host.ticks(120.0, stale()) == []
+    assert [one.kind for one in host.tick(stale())] == ["firing"]
+
+
 def test_a_clock_that_was_wrong_at_the_restart_does_not_count_as_decades() -> None:
     """Nor backwards."""
     for off_seconds in (-1e9, 1e9):
@@ -428,6 +447,33 @@ def test_an_alert_that_is_long_over_is_forgotten() -> None:
     assert list(map(len, (host.book.followed, host.book.groups))) == [0, 0]
 
 
+def test_what_fires_again_after_it_was_forgotten_is_no_repetition_to_anybody() -> None:
+    """A receiver that remembers all it was ever told hears of it, over a restart, too."""
+    host = Host()
+    for _ in range(3):
+        host.ticks(40.0, stopped())
+        host.ticks(600.0, stopped(0.0))
+        host.tick(seconds=31 * DAY)
+        host.restart()
+    assert host.book.followed == ()
+    assert [one.kind for one in host.told] == ["firing", "resolved"] * 3
+    assert len({one.identity for one in host.told}) == 6
+
+
+def test_databases_that_come_and_go_by_the_hundred_do_not_fill_the_book() -> None:
+    """The last ones are remembered, and whatever people still believe of the others."""
+    host = Host()
+    host.ticks(40.0, stopped(database="believed"))
+    for number in range(0, MAX_OVER + 200, 100):
+        several = [f"db{n}" for n in range(number, number + 100)]
+        host.tick(*(stopped(database=name) for name in several))
+        host.tick(*(stopped(0.0, name) for name in several))
+    remembered = {entry.database for entry in host.book.followed}
+    assert len(remembered) == MAX_OVER + 1
+    assert {"believed", f"db{MAX_OVER + 199}"} <= remembered
+    assert "db0" not in remembered
+
+
 def test_what_was_resolved_is_shown_for_a_quarter_of_an_hour() -> None:
     """With its end, for receivers of states."""
     host = Host()
@@ -453,23 +499,29 @@ def test_phases_as_people_see_them() -> None:
 
 
 def test_the_book_is_worth_writing_only_when_something_changed() -> None:
-    """Not for each tick's values; at once for what was told and ordered."""
+    """When it is begun, so that its identities outlive a crash; then not for each tick's values,
+    but at once for what was told and ordered."""
     host = Host(settles=False)
     host.ticks(30.0, stopped(0.0))
-    assert host.book.revision == 0
+    assert host.book.revision == host.book.urgent_revision == 1
     host.tick(stopped())
-    assert (host.book.revision, host.book.urgent_revision) == (1, 0)
+    assert (host.book.revision, host.book.urgent_revision) == (2, 1)
     host.ticks(20.0, stopped(1.5))
-    assert host.book.revision == 1
+    assert host.book.revision == 2
     host.tick(stopped())
-    assert host.book.revision == host.book.urgent_revision == 2
+    assert host.book.revision == host.book.urgent_revision == 3
     host.orders = (silence(since=host.wall),)
     host.tick(stopped())
-    assert host.book.urgent_revision == 3
+    assert host.book.urgent_revision == 4
 
 
 def test_the_outbox_is_bounded() -> None:
-    """Delivery that never settles anything must not fill the disk; the latest ones stay."""
+    """Delivery that never settles anything must not fill the disk; the latest ones stay, and the
+    last word about each alert, however old it is."""
     host = Host(replace(SETTINGS, repeat_seconds=60.0), settles=False)
+    host.ticks(600.0, delayed(database="over"))
+    host.ticks(400.0, delayed(0.0, "over"))
+    over = host.told[-1]
     host.ticks(60.0 * (MAX_OUTBOX + 20), stopped())
-    assert host.book.outbox == tuple(host.told[-MAX_OUTBOX:])
+    assert over.kind == "resolved"
+    assert host.book.outbox == (over, *host.told[1 - MAX_OUTBOX :])

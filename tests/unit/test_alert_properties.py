@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts.book import DamagedBook, decode_book, encode_book
+from agent.alerts.book import PENDING_GAP_SECONDS, DamagedBook, decode_book, encode_book
 from agent.alerts.notice import Notification
 from agent.alerts.orders import Order
 from agent.alerts.rules import AlertingSettings, Observation
-from tests.unit.alert_life import RULES, WALL, Host, delayed, sick, silence, stopped
+from tests.unit.alert_life import RULES, WALL, Host, delayed, sick, silence, stale, stopped
 
 
 def slow(value: float | None) -> Observation:
@@ -272,6 +272,35 @@ def test_every_notification_is_of_one_group_and_says_what_is(
             ends = alert.ends_wall_seconds
             assert (ends is not None) == (one.kind == "resolved")
             assert ends is None or WALL < alert.starts_wall_seconds <= ends <= one.wall_seconds
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([10.0, 30.0, 50.0, 100.0, 700.0]),
+            st.sampled_from([1.0, 1.0, 1.0, 0.0, None]),
+            st.booleans(),
+        ),
+        max_size=30,
+    )
+)
+def test_an_alert_begins_when_its_value_was_beyond_for_its_time_and_not_before(
+    steps: list[tuple[float, float | None, bool]],
+) -> None:
+    """As far as anybody looked: a restart that takes longer than a minute begins it anew."""
+    host, beyond_seconds, fires = Host(), -1.0, False  # -1: it is not beyond
+    for seconds, value, restarts in steps:
+        if restarts:
+            host.restart()
+            if seconds > PENDING_GAP_SECONDS:
+                beyond_seconds = -1.0
+        host.tick(stale(value), seconds=seconds)
+        if value == 1.0:
+            beyond_seconds = 0.0 if beyond_seconds < 0.0 else beyond_seconds + seconds
+        else:
+            beyond_seconds = -1.0
+        fires = value != 0.0 and (fires or beyond_seconds >= RULES["data_stale"].for_seconds)
+        assert (host.standing(stale()).phase == "firing") == fires
 
 
 @settings(max_examples=50)

@@ -1,6 +1,8 @@
 """Delivery as a whole: modes, restarts, reloads, with real receivers and real files."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from structlog.testing import LogCapture
 from agent.alerts.notice import AlertNotice, Notification
 from agent.delivery.delivery import Delivery, DeliveryTools
 from agent.delivery.metrics import delivery_families
+from agent.delivery.notification_channel import NotificationChannel
 from agent.delivery.record import DamagedRecord, DeliveryRecord, GateRecord, decode, encode
 from agent.delivery.record_file import FILE_NAME, RecordFile
 from agent.delivery.scrapers import Scrapes
@@ -50,7 +53,7 @@ class Run:
         self.settled: set[str] = set()
 
     def offer(self, *notifications: Notification, active: tuple[AlertNotice, ...] = ()) -> None:
-        self.delivery.offer(notifications, active, WALL + 1.0)
+        self.delivery.offer(notifications, active)
 
     def all_settled(self, *identities: str) -> bool:
         self.settled |= self.delivery.settled()
@@ -221,6 +224,24 @@ def test_a_reload_that_removes_a_receiver_says_what_it_did_not_get(
     run.close()
 
 
+def test_a_defect_on_the_way_to_the_channels_settles_nothing(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alert book keeps what no channel has, for the next run."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    run = Run(tmp_path, settings("always", receiver))
+    with monkeypatch.context() as patch:
+        patch.setattr(NotificationChannel, "offer", broken)
+        with pytest.raises(RuntimeError):
+            run.offer(notification("a"))
+    run.offer(notification("b"))
+    eventually(lambda: run.all_settled("b"), "what came after it")
+    run.close()
+
+
 def test_a_file_that_cannot_be_used_is_told_of_at_once(tmp_path: Path, receiver: Receiver) -> None:
     """Not when the first alert cannot be delivered."""
     hook = WebhookSettings(receiver.url, bearer_token_file="/nonexistent/token")  # noqa: S106 - a path
@@ -247,6 +268,68 @@ def test_a_damaged_record_is_set_aside_and_costs_no_alert(
     assert run.events() == ["delivery_record_unusable"]
     assert (tmp_path / f"{FILE_NAME}.damaged").read_text() == "{"
     assert json.loads((tmp_path / FILE_NAME).read_text())["settled"] == {"hook0": ["a"]}
+
+
+def test_a_record_that_could_not_be_saved_is_saved_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both is told once."""
+    lines = LogCapture()
+    file = RecordFile(
+        StateDirectory(str(tmp_path)), structlog.wrap_logger(None, processors=[lines])
+    )
+    record = DeliveryRecord(settled={"hook": ("a",)})
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert [file.save(record) for _ in range(2)] == [False, False]
+    assert file.save(record)
+
+    assert decode((tmp_path / FILE_NAME).read_bytes()) == record
+    assert [entry["event"] for entry in lines.entries] == [
+        "delivery_record_not_saved",
+        "delivery_record_saved_again",
+    ]
+
+
+def test_a_directory_of_another_agent_is_left_alone(tmp_path: Path, receiver: Receiver) -> None:
+    """What that one was told is its own; this one delivers all the same."""
+    owner = StateDirectory(str(tmp_path))
+    owner.take()
+    (tmp_path / FILE_NAME).write_text("{")
+    run = Run(tmp_path, settings("always", receiver))
+    run.offer(notification("a"))
+    eventually(lambda: run.all_settled("a"), "its settlement")
+    run.close()
+    owner.close()
+
+    assert [entry.name for entry in tmp_path.iterdir()] == [FILE_NAME]
+    assert (tmp_path / FILE_NAME).read_text() == "{"
+
+
+def test_a_handover_goes_on_over_a_restart(tmp_path: Path, receiver: Receiver) -> None:
+    """Alertmanager keeps what it has from us until Prometheus has had its time."""
+    wanted = DeliverySettings(mode="fallback", alertmanagers=(AlertmanagerSettings(receiver.url),))
+    first = Run(tmp_path, wanted)
+    now = first.clock.monotonic()
+    gone = Scrapes().saw("10.0.0.1", now - 100.0).saw("10.0.0.1", now - 99.0)
+    first.scrapes = gone
+    first.offer(active=(alert(),))
+    first.scrapes = gone.saw("10.0.0.1", now)
+    first.offer(active=(alert(),))
+    first.close()
+    before = len(receiver.requests)
+
+    second = Run(tmp_path, wanted)
+    second.scrapes = gone.saw("10.0.0.1", now)
+    second.offer(active=(alert(), alert(db="new")))
+    eventually(lambda: len(receiver.requests) > before, "the alert")
+    second.close()
+
+    assert [one["labels"]["db"] for one in receiver.requests[-1].json] == ["orders"]
 
 
 def test_what_is_written_is_counted_for_the_wear_account(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.delivery.apprise_child import masked
 from agent.delivery.apprise_sender import AppriseSender
+from agent.delivery.secret_files import masked
 from agent.delivery.settings import AppriseSettings
 from agent.delivery.wire import Origin, severity, text, title
 from probes.command import ProcessGroupRunner
@@ -149,7 +149,7 @@ def test_what_is_long_enough_to_be_a_secret_is_masked() -> None:
     """Hosts, users, tokens; words as short as a scheme stay readable."""
     url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general"
 
-    shown = masked("POST to https://hooks/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ: 404", url)
+    shown = masked("POST to https://hooks/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ: 404", [url])
 
     assert shown == "POST to https://hooks/***/***/***: 404"
 

@@ -8,15 +8,16 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from agent.delivery.channel import NotificationChannel
+from agent.delivery.answer import Answer
 from agent.delivery.circuit import OPENS_AFTER_FAILURES
+from agent.delivery.notification_channel import NotificationChannel
 from agent.delivery.queue import Queue
 from agent.delivery.senders import AlertmanagerSender, WebhookSender
 from agent.delivery.settings import AlertmanagerSettings, WebhookSettings
 from agent.delivery.state_channel import StateChannel
 from agent.delivery.wire import RESEND_SECONDS, Origin
 from probes.clock import Clock, SystemClock
-from tests.unit.delivery_samples import TestClock, alert, notification
+from tests.unit.delivery_samples import WALL, TestClock, alert, notification
 from tests.unit.http_receiver import Receiver, eventually, receiving
 
 ORIGIN = Origin({"job": "smaxd"}, "http://db1:10390/")
@@ -43,6 +44,7 @@ def webhook(
     give_up_seconds: float = 24 * HOUR,
     timeout_seconds: float = 10.0,
     queue: Queue | None = None,
+    predecessor: NotificationChannel | None = None,
 ) -> NotificationChannel:
     sender = WebhookSender(WebhookSettings(receiver.url), "hook", ORIGIN, timeout_seconds, {})
     return NotificationChannel(
@@ -53,6 +55,7 @@ def webhook(
         limit=limit,
         give_up_seconds=give_up_seconds,
         queue=queue,
+        predecessor=predecessor,
         uniform=lambda: 0.5,
     )
 
@@ -175,14 +178,38 @@ def test_a_receiver_that_never_recovers_is_given_up_for_each_notification(
     assert "notification_expired" in events(lines)
 
 
-def test_a_clock_that_is_set_forward_loses_nothing(receiver: Receiver, lines: LogCapture) -> None:
-    """At a boot the wall clock may be decades off: each notification is tried before it expires."""
+def test_a_wall_clock_that_is_set_forward_gives_nothing_up(
+    receiver: Receiver, lines: LogCapture
+) -> None:
+    """At a boot the clock may be decades off, and the receiver not be reachable yet."""
+    clock = TestClock(wall=1000.0)
+    channel = webhook(receiver, clock, lines)
+    receiver.status = 503
+    channel.offer([notification("a", wall=clock.wall())])
+    live(channel, clock, 60.0)
+    clock.set_wall(WALL)
+    channel.offer([notification("b", wall=clock.wall())])
+    live(channel, clock, HOUR)
+    receiver.status = 200
+    receiver.requests.clear()
+    live(channel, clock, 300.0)
+
+    assert ids(receiver) == ["a", "b"]
+    assert "expired" not in channel.status().outcomes
+
+
+def test_what_is_old_already_is_tried_once_at_least(receiver: Receiver, lines: LogCapture) -> None:
+    """The agent was off for a week, and the receiver is back meanwhile; or it is not."""
     clock = TestClock()
     channel = webhook(receiver, clock, lines)
-    channel.offer([notification("a", wall=0.0)])
+    channel.offer([notification("a", wall=clock.wall() - 7 * 24 * HOUR)])
+    live(channel, clock, 1.0)
+    receiver.status = 503
+    channel.offer([notification("b", wall=clock.wall() - 7 * 24 * HOUR)])
     live(channel, clock, 1.0)
 
-    assert ids(receiver) == ["a"]
+    assert ids(receiver) == ["a", "b"]
+    assert (channel.status().outcomes["delivered"], channel.status().outcomes["expired"]) == (1, 1)
 
 
 def test_a_full_queue_drops_what_later_ones_replace_and_counts_it(
@@ -332,32 +359,92 @@ def test_an_offer_does_not_wait_for_a_receiver_that_hangs(
     assert events(lines) == []
 
 
+def test_a_channel_that_takes_anothers_place_waits_for_its_attempt_and_repeats_nothing(
+    receiver: Receiver, lines: LogCapture
+) -> None:
+    """A reload while a slow receiver takes its time to accept; the rest is told by the new one."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def take_time() -> None:
+        arrived.set()
+        go.wait(30.0)
+
+    receiver.before_answer = take_time
+    old = webhook(receiver, SystemClock(), lines, timeout_seconds=60.0)
+    old.start()
+    old.offer([notification("a"), notification("b")])
+    assert arrived.wait(20.0)
+    new = webhook(receiver, SystemClock(), lines, predecessor=old)
+    new.start()
+    new.offer([notification("c")])
+    waiting = [one.identity for one in new.queue.pending]
+    go.set()
+    eventually(lambda: not new.queue.pending, "the rest")
+    for channel in (new, old):
+        channel.close()
+        channel.join(10.0)
+
+    assert waiting == ["a", "b", "c"]
+    assert ids(receiver) == ["a", "b", "c"]
+
+
+def test_a_channel_that_waits_for_its_predecessor_can_be_closed(
+    receiver: Receiver, lines: LogCapture
+) -> None:
+    """The agent stops right after a reload; what was cut off is told by its next run."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        arrived.set()
+        go.wait(30.0)
+
+    receiver.before_answer = hang
+    old = webhook(receiver, SystemClock(), lines, timeout_seconds=60.0)
+    old.start()
+    old.offer([notification("a")])
+    assert arrived.wait(20.0)
+    new = webhook(receiver, SystemClock(), lines, predecessor=old)
+    new.start()
+    new.close()
+    new.join(10.0)
+    still_running = [one for one in threading.enumerate() if one.name == "to hook"]
+    go.set()
+
+    assert still_running == []
+    assert [one.identity for one in new.queue.pending] == ["a"]
+
+
 def test_a_defect_costs_the_channel_a_while_and_not_its_thread(lines: LogCapture) -> None:
-    """The log has the traceback, and the next attempt may go better."""
+    """The log has its traceback once, and it is tried again like any other failure."""
 
     class Broken:
-        def send(self, *_: object) -> None:
-            raise RuntimeError("a bug")
+        def __init__(self) -> None:
+            self.tried = 0
+
+        def send(self, *_: object) -> Answer:
+            self.tried += 1
+            if self.tried <= 3:
+                raise RuntimeError("a bug")
+            return Answer("delivered", "")
 
         def abort(self) -> None:
             """Nothing is under way."""
 
+    clock, sender = TestClock(), Broken()
     channel = NotificationChannel(
         "hook",
-        Broken(),  # type: ignore[arg-type]
-        SystemClock(),
+        sender,
+        clock,
         structlog.wrap_logger(None, processors=[lines]),
         limit=10,
-        give_up_seconds=60.0,
+        give_up_seconds=HOUR,
+        uniform=lambda: 0.5,
     )
-    channel.start()
     channel.offer([notification("a")])
-    eventually(lambda: "delivery_defect" in events(lines), "the complaint")
-    alive = [one for one in threading.enumerate() if one.name == "to hook"]
-    channel.close()
-    channel.join(10.0)
+    live(channel, clock, 60.0)
 
-    assert len(alive) == 1
+    assert channel.status().outcomes == {"dropped": 0, "retried": 3, "delivered": 1}
+    assert events(lines) == ["delivery_defect", "delivery_failing", "delivery_recovered"]
 
 
 def test_the_circuit_needs_failures_in_a_row(receiver: Receiver, lines: LogCapture) -> None:

@@ -137,6 +137,24 @@ def test_check_config_names_secret_files_that_cannot_be_read(smaxd: Call, tmp_pa
     assert "alerting.delivery.webhooks[0].bearer_token_file: /nonexistent" in ended.err
 
 
+def test_check_config_leaves_the_files_alone_where_only_the_syntax_is_asked_for(
+    smaxd: Call, tmp_path: Path
+) -> None:
+    """A unit's ExecReload= may not see the service's credentials."""
+    file = tmp_path / "smaxd.yaml"
+    file.write_text(
+        "web: {config_file: /nonexistent/web.yml}\n"
+        "otlp: {endpoint: 'http://collector:4318', headers_file: /nonexistent/headers}\n"
+        "alerting: {delivery: {webhooks: [{url: 'http://a/', secret_file: /nonexistent/key}]}}\n"
+    )
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("tick_seconds: never\n")
+
+    assert smaxd("check-config", str(file)).code == 2
+    assert smaxd("check-config", "--syntax-only", str(file)).out == f"{file}: ok\n"
+    assert smaxd("check-config", "--syntax-only", str(broken)).code == 2
+
+
 def test_check_config_says_which_credentials_it_could_not_look_at(
     smaxd: Call, tmp_path: Path
 ) -> None:

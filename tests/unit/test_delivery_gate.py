@@ -17,6 +17,7 @@ from tests.unit.delivery_samples import WALL, alert, notification
 THERE = ScraperView(absent=False, seconds_since=5.0)
 AWAY = ScraperView(absent=True, seconds_since=200.0)
 HANDOVER = 600.0
+NOW = 5000.0
 
 
 class Ticks:
@@ -25,7 +26,7 @@ class Ticks:
     def __init__(self, mode: Mode = "fallback", gate: Gate | None = None) -> None:
         self.gate = gate or Gate()
         self.mode = mode
-        self.wall = WALL
+        self.now = NOW
 
     def tick(
         self,
@@ -34,9 +35,9 @@ class Ticks:
         active: tuple[AlertNotice, ...] = (),
         after: float = 10.0,
     ) -> Passed:
-        self.wall += after
+        self.now += after
         self.gate, passed = pass_on(
-            self.gate, self.mode, scraper, HANDOVER, notifications, active, self.wall
+            self.gate, self.mode, scraper, HANDOVER, notifications, active, self.now
         )
         return passed
 
@@ -84,7 +85,7 @@ def test_when_prometheus_is_away_everything_is_told_once() -> None:
 def test_an_alert_that_began_while_prometheus_died_is_not_lost() -> None:
     """Between its last scrape and the moment at which it counts as absent."""
     ticks = Ticks()
-    ticks.tick(THERE, notification("a", wall=WALL + 10), active=(alert(),))
+    ticks.tick(THERE, notification("a"), active=(alert(),))
     assert told(ticks.tick(ScraperView(False, 60.0), after=60.0)) == []
 
     assert told(ticks.tick(ScraperView(True, 80.0), active=(alert(),), after=20.0)) == ["a"]
@@ -106,7 +107,7 @@ def test_what_began_and_ended_before_prometheus_counted_as_absent_is_not_told() 
 def test_an_alert_that_prometheus_outlived_is_not_told_later() -> None:
     """It raised its own, and people know."""
     ticks = Ticks()
-    ticks.tick(THERE, notification("a", wall=WALL + 10))
+    ticks.tick(THERE, notification("a"))
     ticks.tick(THERE, after=COVER_SECONDS + 10)
 
     assert told(ticks.tick(AWAY)) == []
@@ -117,7 +118,7 @@ def test_a_prometheus_that_was_never_seen_covers_nothing() -> None:
     """What began before it counts as absent is told then."""
     ticks = Ticks()
     never = ScraperView(absent=False, seconds_since=None)
-    ticks.tick(never, notification("a", wall=WALL))
+    ticks.tick(never, notification("a"))
     ticks.tick(never, after=10_000.0)
 
     assert told(ticks.tick(ScraperView(True, None), active=(alert(),))) == ["a"]
@@ -135,6 +136,19 @@ def test_when_prometheus_is_back_only_ends_are_told() -> None:
 
     assert passed.notifications == (notification("c", over, kind="resolved"),)
     assert ticks.gate.told == ()
+
+
+def test_the_end_of_what_prometheus_told_is_not_told_by_us() -> None:
+    """It began before Prometheus went away for a while, and ends after it is back."""
+    ticks = Ticks()
+    ticks.tick(THERE, notification("a"), active=(alert(),))
+    ticks.tick(THERE, active=(alert(),), after=COVER_SECONDS + 10)
+    ticks.tick(AWAY, active=(alert(),))
+    over = alert(ends=WALL + 500)
+
+    passed = ticks.tick(THERE, notification("b", over, kind="resolved"), active=(over,))
+
+    assert passed == Passed((), (over,))  # Alertmanager has it from us, and nobody else
 
 
 def test_an_end_is_told_once_and_not_again_when_prometheus_goes_away() -> None:

@@ -10,7 +10,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,7 @@ from agent.delivery.settings import (
 )
 from agent.delivery.wire import Origin
 from tests.unit.delivery_samples import WALL, alert, notification
-from tests.unit.http_receiver import receiving
+from tests.unit.http_receiver import eventually, receiving
 
 ORIGIN = Origin({"job": "smaxd", "instance": "db1:10390"}, "http://db1:10390/")
 KEY = b"0123456789abcdef01234567"
@@ -70,6 +71,21 @@ def test_alertmanager_is_sent_what_its_api_takes() -> None:
         "generatorURL": "http://db1:10390/",
     }
     assert resolved["endsAt"] == "2027-01-15T08:00:05.000Z"
+
+
+def test_a_wall_clock_that_was_set_back_leaves_alertmanager_an_alert_that_it_takes() -> None:
+    """It refuses an end before the beginning, and an end that is to come it takes as firing."""
+    over = alert("RocksdbWriteDelayed", ends=WALL + 500)
+    with receiving() as receiver:
+        sender = AlertmanagerSender(AlertmanagerSettings(receiver.url), ORIGIN, 10.0, {})
+        sender.send((alert(), over), WALL - 3600)
+        (request,) = receiver.requests
+
+    periods = [(one["startsAt"], one["endsAt"]) for one in request.json]
+    assert periods == [
+        ("2027-01-15T07:00:00.000Z", "2027-01-15T07:04:00.000Z"),
+        ("2027-01-15T07:00:00.000Z", "2027-01-15T07:00:00.000Z"),
+    ]
 
 
 def test_an_alertmanager_below_a_path_is_reached_there() -> None:
@@ -226,12 +242,14 @@ def test_secret_files_that_cannot_be_used_say_why(tmp_path: Path) -> None:
         "pipe": "not a regular file",
         "empty": "is empty",
         "lines": "one line",
-        ".": "Is a directory",
+        ".": "not a regular file",
         "binary": "not text",
     }
+    descriptors = os.listdir("/proc/self/fd")
     for name, reason in reasons.items():
         with pytest.raises(SecretUnreadable, match=reason):
             read_secret(str(tmp_path / name), {})
+    assert os.listdir("/proc/self/fd") == descriptors
     with pytest.raises(SecretUnreadable, match="LoadCredential"):
         read_secret("token", {})
 
@@ -245,6 +263,33 @@ def test_an_answer_says_what_the_receiver_complained_about() -> None:
     assert answer.outcome == "rejected"
     assert answer.detail.startswith("answered 400 Bad Request: no [31msuch labelxxx")
     assert len(answer.detail) < 300
+
+
+def test_what_an_answer_repeats_of_a_secret_is_not_shown(tmp_path: Path) -> None:
+    """Many a web framework names the path that it does not know, or the token that it refuses."""
+    (tmp_path / "token").write_text("t0ken-of-ours\n")
+    (tmp_path / "password").write_text("pass%word\n")
+    encoded = base64.b64encode(b"agent:pass%word").decode()
+    with receiving() as receiver:
+        (tmp_path / "url").write_text(f"{receiver.url}/T0/B0/s3cret%2Fpart?key=k3y-in-query")
+        secret = WebhookSettings(
+            name="chat",
+            url_file=str(tmp_path / "url"),
+            bearer_token_file=str(tmp_path / "token"),
+        )
+        basic = WebhookSettings(
+            receiver.url, basic_auth=BasicAuthSettings("agent", str(tmp_path / "password"))
+        )
+        receiver.status = 404
+        receiver.answer = (
+            b"Cannot POST /T0/B0/s3cret/part (s3cret%2Fpart, k3y-in-query) with t0ken-of-ours"
+        )
+        chat = to_webhook(secret).send(notification(), WALL)
+        receiver.answer = f"no such user: pass%word {encoded}".encode()
+        other = to_webhook(basic).send(notification(), WALL)
+
+    assert chat.detail == "answered 404 Not Found: Cannot POST /T0/B0/*** (***, ***) with ***"
+    assert other.detail == "answered 404 Not Found: no such user: *** ***"
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -287,6 +332,50 @@ def test_a_receiver_that_accepts_and_says_nothing_is_given_up_at_the_timeout() -
 
     assert [answer.outcome for answer in answers] == ["failed", "failed"]
     assert all("no answer" in answer.detail for answer in answers)
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """An address whose host does not answer at all: its queue of connections is full."""
+    with ExitStack() as until_the_end:
+        server = until_the_end.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):
+            waiting = until_the_end.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_host_that_does_not_answer_is_given_up_at_the_timeout() -> None:
+    """A firewall that swallows the packets."""
+    with deaf() as url:
+        answer = to_webhook(WebhookSettings(url), 0.3).send(notification(), WALL)
+
+    assert answer == Answer("failed", "no answer within 0.3 s")
+
+
+def test_a_connection_that_does_not_come_about_can_be_ended_by_another_thread() -> None:
+    """A stop does not wait for that either."""
+    with deaf() as url:
+        sender = to_webhook(WebhookSettings(url), 60.0)
+        answers: list[Answer] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(sender.send(notification(), WALL)), daemon=True
+        )
+        before = connecting(url)
+        thread.start()
+        # Aborted before its time, it would not even begin.
+        eventually(lambda: connecting(url) > before, "the attempt")
+        sender.abort()
+        thread.join(20.0)
+
+    assert [answer.outcome for answer in answers] == ["failed"]
+
+
+def connecting(url: str) -> int:
+    """How many wait for an answer from there."""
+    waiting = f":{int(url.rpartition(':')[2]):04X} 02 "  # the port, and SYN_SENT
+    return Path("/proc/net/tcp").read_text().count(waiting)
 
 
 def test_an_attempt_under_way_can_be_ended_by_another_thread() -> None:

@@ -75,15 +75,25 @@ def test_a_circuit_opens_after_failures_in_a_row_only() -> None:
     """A success in between begins the count anew."""
     circuit = Circuit()
     for _ in range(OPENS_AFTER_FAILURES - 1):
-        circuit = circuit.failed(0.0)
+        circuit = circuit.failed(0.0, 0.5)
     assert circuit.state == "closed"
-    assert circuit.succeeded().failed(0.0).state == "closed"
+    assert circuit.succeeded().failed(0.0, 0.5).state == "closed"
 
-    circuit = circuit.failed(10.0)
+    circuit = circuit.failed(10.0, 0.5)
 
     assert circuit.state == "open"
-    assert circuit.wait_seconds(10.0) == FIRST_OPEN_SECONDS
-    assert circuit.wait_seconds(10.0 + FIRST_OPEN_SECONDS) == 0.0
+    assert circuit.wait_seconds(10.0) == 0.75 * FIRST_OPEN_SECONDS
+    assert circuit.wait_seconds(10.0 + 0.75 * FIRST_OPEN_SECONDS) == 0.0
+
+
+def test_agents_that_lost_a_receiver_together_do_not_ask_for_it_together() -> None:
+    """Each is away for a time of its own, never less than half of what it may be."""
+    lost = Circuit(failures=OPENS_AFTER_FAILURES - 1)
+    waits = [lost.failed(0.0, chance).wait_seconds(0.0) for chance in (0.0, 0.3, 0.6, 0.9)]
+
+    assert waits == sorted(set(waits))
+    assert waits[0] == FIRST_OPEN_SECONDS / 2
+    assert waits[-1] < FIRST_OPEN_SECONDS
 
 
 def test_an_open_circuit_allows_no_attempt_before_its_time() -> None:
@@ -100,25 +110,30 @@ def test_half_open_closes_with_a_success_and_opens_for_longer_with_a_failure() -
     assert trial.state == "half_open"
 
     assert trial.succeeded() == Circuit()
-    again = trial.failed(21.0)
-    assert (again.state, again.wait_seconds(21.0)) == ("open", 2 * FIRST_OPEN_SECONDS)
+    again = trial.failed(21.0, 0.5)
+    assert (again.state, again.wait_seconds(21.0)) == ("open", 1.5 * FIRST_OPEN_SECONDS)
     for _ in range(20):
-        again = again.trying(again.until).failed(again.until)
+        again = again.trying(again.until).failed(again.until, 0.5)
     assert again.open_seconds == LONGEST_OPEN_SECONDS
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 500.0)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.floats(0.0, 500.0), st.floats(0.0, 1.0, exclude_max=True)),
+        max_size=60,
+    )
+)
 def test_an_attempt_is_possible_again_within_the_longest_time(
-    tries: list[tuple[bool, float]],
+    tries: list[tuple[bool, float, float]],
 ) -> None:
     """Whatever the history: a receiver that is back is found."""
     circuit, now = Circuit(), 0.0
-    for ok, pause in tries:
+    for ok, pause, unit in tries:
         now += pause
         if circuit.wait_seconds(now) > 0.0:
             continue
         circuit = circuit.trying(now)
-        circuit = circuit.succeeded() if ok else circuit.failed(now)
+        circuit = circuit.succeeded() if ok else circuit.failed(now, unit)
         assert circuit.state != "half_open"
         assert 0.0 <= circuit.wait_seconds(now) <= LONGEST_OPEN_SECONDS
 
@@ -131,7 +146,7 @@ def test_the_pace_heeds_the_longest_of_its_reasons() -> None:
     pace = Pace()
     for _ in range(OPENS_AFTER_FAILURES):
         pace = pace.after(FAILED, 100.0, 0.0)
-    assert pace.wait_seconds(100.0) == FIRST_OPEN_SECONDS
+    assert pace.wait_seconds(100.0) == FIRST_OPEN_SECONDS / 2
 
 
 def test_a_rejection_is_a_sign_of_life() -> None:
