@@ -27,7 +27,7 @@ class ExportControl:
         log: Logger,
         environ: Mapping[str, str],
         listen_address: str,
-        on_textfile: Callable[[TextfileExporter], None],
+        on_textfile: Callable[[TextfileExporter], object],
     ) -> None:
         self._published = published
         self._clock = clock

@@ -2,6 +2,7 @@
 
 import random
 import threading
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -25,13 +26,23 @@ class ExportFailed(Exception):
         """For how long the receiver wants to be left alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What became of an export that arrived."""
+
+    rejected_points: int = 0
+    """Values that the receiver did not take."""
+    complaint: str = ""
+    """What it says about them, or about the rest."""
+
+
 class Exporter(Protocol):
     """Takes the values of now to where they are wanted."""
 
     name: str
 
-    def export(self) -> bool:
-        """Do it once; False while there is nothing yet. ExportFailed."""
+    def export(self) -> Arrived | None:
+        """Do it once; None while there is nothing yet. ExportFailed."""
 
     def abort(self) -> None:
         """Have an export under way end soon; from any thread."""
@@ -48,12 +59,14 @@ class ExportThread:
     ) -> None:
         self.exporter = exporter
         self._failures_total = 0
+        self._rejected_points_total = 0
         self._last_success_wall_seconds: float | None = None
         self._interval_seconds = interval_seconds
         self._log = log
         self._clock = clock
         self._failures = 0
         self._reason: str | None = None
+        self._is_partial = False
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"export {exporter.name}", daemon=True
@@ -67,7 +80,10 @@ class ExportThread:
     def status(self) -> ExportStatus:
         """For the metrics; from any thread."""
         return ExportStatus(
-            self.exporter.name, self._failures_total, self._last_success_wall_seconds
+            self.exporter.name,
+            self._failures_total,
+            self._rejected_points_total,
+            self._last_success_wall_seconds,
         )
 
     def stop(self) -> None:
@@ -88,28 +104,39 @@ class ExportThread:
     def _once(self) -> float:
         asked = 0.0
         try:
-            if not self.exporter.export():
-                return NOTHING_YET_SECONDS
+            arrived = self.exporter.export()
         except ExportFailed as error:
             asked = error.asked_seconds
             self._failed(str(error))
         except Exception as error:  # a defect costs this export only
-            self._log.exception("export_failed", exporter=self.exporter.name)
-            self._failed(type(error).__name__)
+            self._failed(type(error).__name__, defect=error)
         else:
-            self._succeeded()
+            if arrived is None:
+                return NOTHING_YET_SECONDS
+            self._succeeded(arrived)
         spread = random.random()  # noqa: S311 - no secret
         return next_delay_seconds(self._interval_seconds, self._failures, asked, spread)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, defect: Exception | None = None) -> None:
         self._failures += 1
         self._failures_total += 1
         if reason != self._reason:
-            self._log.warning("export_failed", exporter=self.exporter.name, reason=reason)
+            self._log.warning(
+                "export_failed", exporter=self.exporter.name, reason=reason, exc_info=defect
+            )
         self._reason = reason
 
-    def _succeeded(self) -> None:
-        if self._reason is not None:
+    def _succeeded(self, arrived: Arrived) -> None:
+        is_partial = arrived != Arrived()
+        if is_partial and not self._is_partial:
+            self._log.warning(
+                "export_partial",
+                exporter=self.exporter.name,
+                rejected_points=arrived.rejected_points,
+                reason=arrived.complaint,
+            )
+        if self._reason is not None or (self._is_partial and not is_partial):
             self._log.info("export_recovered", exporter=self.exporter.name)
-        self._failures, self._reason = 0, None
+        self._rejected_points_total += arrived.rejected_points
+        self._failures, self._reason, self._is_partial = 0, None, is_partial
         self._last_success_wall_seconds = self._clock.wall()

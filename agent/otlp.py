@@ -5,7 +5,6 @@ not arrive is not kept for later: the next push has the values of then.
 """
 
 import gzip
-import re
 import socket
 import urllib.parse
 from collections.abc import Mapping
@@ -14,11 +13,11 @@ from typing import Final
 from agent import __version__
 from agent.config import OtlpSettings
 from agent.delivery.http_post import HttpPost, Target
-from agent.delivery.secret_files import SecretUnreadable, resolve
-from agent.exports import ExportFailed
+from agent.exports import Arrived, ExportFailed
 from agent.loop import Published
 from agent.metrics import registry_for
-from agent.otlp_request import encode_request
+from agent.otlp_receiver import NOT_INSTALLED, HeadersUnusable, read_headers
+from agent.otlp_request import encode_request, partial_success
 from probes.clock import Clock
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -27,18 +26,8 @@ TIMEOUT_SECONDS: Final = 10.0
 DEFAULT_PATH: Final = "/v1/metrics"
 """Where the endpoint has no path of its own."""
 
-MAX_HEADERS_BYTES: Final = 65536
-HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
-OURS: Final = frozenset(
-    {
-        "content-type",
-        "content-encoding",
-        "content-length",
-        "transfer-encoding",
-        "connection",
-        "host",
-    }
-)
+MAX_ANSWER_BYTES: Final = 65536
+"""What is read of a success: which part of the push was none."""
 
 
 class OtlpExporter:
@@ -62,7 +51,7 @@ class OtlpExporter:
         endpoint = settings.endpoint or ""
         path = "" if urllib.parse.urlsplit(endpoint).path.strip("/") else DEFAULT_PATH
         target = Target(endpoint, None, path, None, None, settings.tls)
-        self._post = HttpPost(target, TIMEOUT_SECONDS, environ)
+        self._post = HttpPost(target, TIMEOUT_SECONDS, environ, MAX_ANSWER_BYTES)
         host = socket.gethostname()
         self._resource = {
             "service.name": "smaxd",
@@ -71,20 +60,21 @@ class OtlpExporter:
             "host.name": host,
         }
 
-    def export(self) -> bool:
-        """Push once; False before the first tick. ExportFailed."""
+    def export(self) -> Arrived | None:
+        """Push once; None before the first tick. ExportFailed."""
         if self._published.get() is None:
-            return False
+            return None
         now = self._clock.wall()
         families = self._registry.collect()
         try:
             body = encode_request(families, self._resource, __version__, now)
+            given = read_headers(self.settings.headers_file, self._environ)
         except ImportError as error:
-            raise ExportFailed(
-                "opentelemetry-proto is not installed; pip install 'smaxd[otlp]'"
-            ) from error
+            raise ExportFailed(NOT_INSTALLED) from error
+        except HeadersUnusable as error:
+            raise ExportFailed(str(error)) from error
         headers = {
-            **read_headers(self.settings.headers_file, self._environ),
+            **given,
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "gzip",
         }
@@ -93,7 +83,7 @@ class OtlpExporter:
             raise ExportFailed(
                 f"{self.settings.endpoint}: {answer.detail}", answer.retry_after_seconds or 0.0
             )
-        return True
+        return Arrived(*partial_success(answer.body))
 
     def abort(self) -> None:
         """End a push under way at once; from any thread."""
@@ -101,28 +91,3 @@ class OtlpExporter:
 
     def close(self) -> None:
         """Nothing is kept open."""
-
-
-def read_headers(path: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """One ``Name: value`` a line, read for each push: tokens are renewed. ExportFailed, which
-    names a line's number only: the line may be a secret."""
-    if path is None:
-        return {}
-    try:
-        with open(resolve(path, environ), "rb") as file:
-            raw = file.read(MAX_HEADERS_BYTES + 1)
-    except SecretUnreadable as error:
-        raise ExportFailed(f"otlp.headers_file: {error}") from error
-    except OSError as error:
-        raise ExportFailed(f"otlp.headers_file: {path} cannot be read: {error.strerror}") from error
-    if len(raw) > MAX_HEADERS_BYTES:
-        raise ExportFailed(f"otlp.headers_file: {path} is larger than {MAX_HEADERS_BYTES} bytes")
-    headers = {}
-    for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        matched = HEADER.fullmatch(line)
-        if matched is None or matched[1].lower() in OURS:
-            raise ExportFailed(f"otlp.headers_file: {path}: line {number} is no header to add")
-        headers[matched[1]] = matched[2]
-    return headers

@@ -1,4 +1,4 @@
-"""The page as a request of OTLP, the OpenTelemetry protocol. Pure.
+"""The page as a request of OTLP, the OpenTelemetry protocol, and what is answered to it. Pure.
 
 The schema is opentelemetry-proto's, in its binary encoding, which every receiver must understand.
 The OpenTelemetry SDK is not used: it keeps values of its own in instruments that are written to,
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 SCOPE = "smaxd"
+MAX_COMPLAINT = 200
+"""Characters of a receiver's complaint that are shown."""
 
 
 def encode_request(
@@ -59,6 +61,25 @@ def encode_request(
             _add(point.attributes, sample.labels)
     encoded: bytes = request.SerializeToString()
     return encoded
+
+
+def partial_success(body: bytes) -> tuple[int, str]:
+    """How many points the receiver did not take of a push that it accepted, and what it says about
+    that, out of an ExportMetricsServiceResponse. Nothing where the answer is something else: some
+    receivers answer with a word."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - the extra's
+    from opentelemetry.proto.collector.metrics.v1 import (  # noqa: PLC0415 - the extra's
+        metrics_service_pb2,
+    )
+
+    response = metrics_service_pb2.ExportMetricsServiceResponse()
+    try:
+        response.ParseFromString(body)
+    except DecodeError:
+        return 0, ""
+    told = response.partial_success
+    shown = "".join(one if one.isprintable() else " " for one in told.error_message)
+    return max(0, told.rejected_data_points), " ".join(shown.split())[:MAX_COMPLAINT]
 
 
 def _add_summary(metric: "metrics_pb2.Metric", family: Metric, nanoseconds: int) -> None:

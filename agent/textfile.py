@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent.atomic_file import PAGE_BYTES
-from agent.exports import ExportFailed
+from agent.exports import Arrived, ExportFailed
 from agent.loop import Published
 from agent.metrics import SnapshotCollector
 from probes.clock import Clock
@@ -44,15 +44,15 @@ class TextfileExporter:
         for collector in (SnapshotCollector(published, clock), _Timestamp(clock)):
             self._registry.register(collector)
 
-    def export(self) -> bool:
-        """Write the page of now; False before the first tick. ExportFailed."""
+    def export(self) -> Arrived | None:
+        """Write the page of now; None before the first tick. ExportFailed."""
         if self._published.get() is None:
-            return False
+            return None
         try:
             self._replace(generate_latest(self._registry))
         except OSError as error:
             raise ExportFailed(f"{self.path} cannot be written: {error.strerror}") from error
-        return True
+        return Arrived()
 
     def abort(self) -> None:
         """It ends soon by itself."""

@@ -16,9 +16,11 @@ from typing import Final
 import structlog
 
 from agent.config import ConfigError
-from agent.web_config import Pem, WebConfig, WebConfigError, lost_protection, parse_web_config
+from agent.web_config import WebConfig, lost_protection, parse_web_config
 from agent.web_metrics import WebStatus
 from agent.web_tls import TlsContext, read_pem
+from agent.web_tls_settings import Pem
+from agent.web_values import WebConfigError
 from probes.clock import Clock
 
 Logger = structlog.typing.FilteringBoundLogger
@@ -39,38 +41,45 @@ class Loaded:
 
     config: WebConfig
     tls: TlsContext | None
-    files: tuple[str, ...]
-    """All that it was read from."""
     digest: bytes
     """Of all that was read."""
 
 
-def load_web_config(path: str) -> Loaded:
-    """Read the file and what it names; ConfigError."""
-    digest = hashlib.sha256()
+class Reading:
+    """One reading of a file and of what it names."""
 
-    def read(pem: Pem) -> bytes:
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._digest = hashlib.sha256()
+        self.files: tuple[str, ...] = (path,)
+        """All that is needed, as far as it is known: also of a reading that fails, since a
+        certificate may come after the file that names it."""
+
+    def load(self) -> Loaded:
+        """ConfigError."""
+        try:
+            raw = self._read(Pem("web.config_file", self._path))
+        except WebConfigError as error:
+            raise ConfigError(error.problems) from error
+        try:
+            config = parse_web_config(raw, os.path.dirname(os.path.abspath(self._path)))
+            self.files = (self._path, *_named_files(config))
+            tls = None if config.tls is None else TlsContext(config.tls, self._read)
+        except WebConfigError as error:
+            raise _config_error(self._path, error.problems) from error
+        return Loaded(config, tls, self._digest.digest())
+
+    def _read(self, pem: Pem) -> bytes:
         raw = read_pem(pem)
-        digest.update(len(raw).to_bytes(8, "big") + raw)
+        self._digest.update(len(raw).to_bytes(8, "big") + raw)
         return raw
-
-    try:
-        raw = read(Pem("web.config_file", path))
-    except WebConfigError as error:
-        raise ConfigError(error.problems) from error
-    try:
-        config = parse_web_config(raw, os.path.dirname(os.path.abspath(path)))
-        tls = None if config.tls is None else TlsContext(config.tls, read)
-    except WebConfigError as error:
-        raise _config_error(path, error.problems) from error
-    return Loaded(config, tls, (path, *_named_files(config)), digest.digest())
 
 
 def web_config_problems(path: str | None) -> list[str]:
     """What keeps the file, and what it names, from being used; None: there is none."""
     try:
         if path is not None:
-            load_web_config(path)
+            Reading(path).load()
     except ConfigError as error:
         return error.problems
     return []
@@ -94,7 +103,12 @@ class WebFile:
         self._path = path
         self._log = log
         self.clock = clock
-        self._in_force = load_web_config(path)
+        reading = Reading(path)
+        self._in_force = reading.load()
+        self._files = reading.files
+        """Those of the last reading, whether it succeeded or not."""
+        self._problems_told: list[str] = []
+        self._expiry_told: tuple[str, float] | None = None
         self._seen: Signature | None = None
         self._settled: Signature | None = None
         self._successful = True
@@ -119,7 +133,8 @@ class WebFile:
 
     def look(self) -> None:
         """Read the files again if they have changed and settled; raises nothing."""
-        now = tuple(_signature(path) for path in self._in_force.files)
+        self._tell_expiry()
+        now = tuple(_signature(path) for path in self._files)
         if now != self._seen:
             self._seen = now
         elif now != self._settled:
@@ -127,41 +142,45 @@ class WebFile:
             self._reload()
 
     def _reload(self) -> None:
+        reading = Reading(self._path)
         try:
-            loaded = load_web_config(self._path)
+            loaded = reading.load()
             lost = lost_protection(self.config, loaded.config)
             if lost:
                 raise _config_error(self._path, lost)
         except ConfigError as error:
             self._successful = False
-            for problem in error.problems:
-                self._log.error("web_config_invalid", problem=problem)
-            self._log.error("web_config_not_reloaded", file=self._path)
+            if error.problems != self._problems_told:
+                self._problems_told = error.problems
+                for problem in error.problems:
+                    self._log.error("web_config_invalid", problem=problem)
+                self._log.error("web_config_not_reloaded", file=self._path)
             return
         except Exception:  # a defect must not end the listener, and is no success either
             self._successful = False
             self._log.exception("web_config_not_reloaded", file=self._path)
             return
+        finally:
+            self._files = reading.files
         changed = loaded.digest != self._in_force.digest
         if changed or not self._successful:
             self._log.info("web_config_reloaded", file=self._path)
         if changed:
             self._in_force = loaded
-            self._seen = None  # it may name other files
             self._tell_expiry()
-        self._successful = True
+        self._successful, self._problems_told = True, []
         self._success_wall_seconds = self.clock.wall()
 
     def _tell_expiry(self) -> None:
         if self.tls is None:
             return
         left = self.tls.expires_at - self.clock.wall()
-        if left < EXPIRY_WARNING_SECONDS:
-            self._log.warning(
-                "certificate_expired" if left < 0.0 else "certificate_expires_soon",
-                file=self._path,
-                days=round(left / 86400.0, 1),
-            )
+        if left >= EXPIRY_WARNING_SECONDS:
+            return
+        event = "certificate_expired" if left < 0.0 else "certificate_expires_soon"
+        if (event, self.tls.expires_at) != self._expiry_told:
+            self._expiry_told = event, self.tls.expires_at
+            self._log.warning(event, file=self._path, days=round(left / 86400.0, 1))
 
     def status(self) -> WebStatus:
         """For the metrics; from any thread."""

@@ -8,13 +8,15 @@ as there are file descriptors. Here a connection is one from its first moment.
 import asyncio
 import os
 import ssl
-import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+from agent.regular_file import read_regular
 from agent.web_certificate import NotACertificate, expiry_of, names_of
-from agent.web_config import CIPHER_SUITES, Pem, TlsSettings, WebConfigError
+from agent.web_tls_settings import CIPHER_SUITES, Pem, TlsSettings
+from agent.web_values import WebConfigError
 
 MAX_PEM_BYTES: Final = 1 << 20
 """A chain has a few kilobytes, a bundle of all the public authorities a quarter of this."""
@@ -67,15 +69,7 @@ def read_pem(pem: Pem) -> bytes:
     if pem.path is None:
         return pem.text.encode()
     try:
-        # Not blocking: a pipe in its place must not make the daemon wait for a writer.
-        descriptor = os.open(pem.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise WebConfigError([f"{_named(pem)} is not a regular file"])
-            with open(descriptor, "rb", closefd=False) as file:
-                raw = file.read(MAX_PEM_BYTES + 1)
-        finally:
-            os.close(descriptor)
+        raw = read_regular(pem.path, MAX_PEM_BYTES)
     except OSError as error:
         raise WebConfigError([f"{_named(pem)} cannot be read: {error.strerror}"]) from error
     if len(raw) > MAX_PEM_BYTES:
@@ -128,23 +122,31 @@ def _load_pair(
     def no_password() -> str:
         raise WebConfigError([f"{_named(settings.private_key)} is encrypted; it must not be"])
 
-    # The library takes files only; these have been read already, or never were any.
-    descriptor = os.memfd_create("smaxd-tls", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, certificate + b"\n" + key)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=no_password)
+        with _in_memory(certificate) as certificate_file, _in_memory(key) as key_file:
+            context.load_cert_chain(certificate_file, key_file, password=no_password)
     except (ssl.SSLError, OSError) as error:
         names = f"{_named(settings.certificate)} and {_named(settings.private_key)}"
         raise WebConfigError(
             [f"{names} cannot be used together: {_reason(error)}; are they a pair?"]
         ) from error
-    finally:
-        os.close(descriptor)
+
+
+@contextmanager
+def _in_memory(text: bytes) -> Iterator[str]:
+    """A path to the text: the library takes files only, and these have been read already, or never
+    were any."""
+    descriptor = os.memfd_create("smaxd-tls", os.MFD_CLOEXEC)
+    with open(descriptor, "wb") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{descriptor}"
 
 
 def _load_client_ca(context: ssl.SSLContext, pem: Pem, text: bytes) -> None:
     try:
-        context.load_verify_locations(cadata=text.decode("ascii", "replace"))
+        # What is not ASCII stands in the comments of a bundle, and the library refuses it.
+        context.load_verify_locations(cadata=text.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
         raise WebConfigError([f"{_named(pem)} holds no certificate in PEM form"]) from error
 

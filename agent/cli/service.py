@@ -94,7 +94,8 @@ def check(words: tuple[str, ...]) -> None:
 @click.command("check-config")
 @click.argument("file", type=PATH)
 @web_config_option
-def check_config(file: str, web_config_file: str | None) -> None:
+@click.option("--syntax-only", is_flag=True, help="Look at no file that the configuration names.")
+def check_config(file: str, web_config_file: str | None, syntax_only: bool) -> None:
     """Report every problem of a configuration file; exit 2 if there is any."""
     from agent.config import ConfigError, load_config
     from agent.delivery.receiver_files import file_problems, unchecked_files
@@ -107,6 +108,9 @@ def check_config(file: str, web_config_file: str | None) -> None:
         for problem in error.problems:
             click.echo(f"smaxd: {problem}", err=True)
         raise SystemExit(2) from None
+    if syntax_only:
+        click.echo(f"{file}: ok")
+        return
     delivery = config.alerting.delivery
     problems = file_problems(delivery, os.environ)
     problems += otlp_problems(config.otlp, os.environ)

@@ -286,6 +286,7 @@ def leftovers(place: Path) -> list[str]:
         for name in (
             "tmp",
             "state",
+            "state/alerts.json",
             "state/history.db",
             "state/learned.json",
             "state/wear.json",

@@ -405,8 +405,8 @@ def published() -> Published:
         True, WALL - 3600.0, {"handshake": 2, "password": 5}, WALL + 30 * 86400.0
     )
     handed.export_statuses = lambda: (
-        ExportStatus("otlp", 3, None),
-        ExportStatus("textfile", 0, WALL - 12.0),
+        ExportStatus("otlp", 3, 2, None),
+        ExportStatus("textfile", 0, 0, WALL - 12.0),
     )
     handed.put(snapshot(), 0.0125)
     return handed

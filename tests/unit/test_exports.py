@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -14,7 +15,7 @@ from agent.config import OtlpSettings, TextfileSettings
 from agent.export_control import ExportControl
 from agent.export_metrics import ExportStatus
 from agent.export_pace import MAX_BACKOFF_SECONDS, next_delay_seconds
-from agent.exports import ExportFailed, ExportThread
+from agent.exports import Arrived, ExportFailed, ExportThread
 from agent.loop import Published
 from agent.textfile import TextfileExporter
 from tests.unit import snapshots
@@ -31,17 +32,21 @@ def holds(condition: Callable[[], bool]) -> bool:
     return True
 
 
+HERE = Arrived()
+NOT_YET = None
+
+
 class Scripted:
     """An exporter that does what it is told, one answer after the other."""
 
     name = "scripted"
 
-    def __init__(self, *answers: bool | Exception) -> None:
+    def __init__(self, *answers: Arrived | Exception | None) -> None:
         self._answers = list(answers)
         self.calls = 0
         self.closed = threading.Event()
 
-    def export(self) -> bool:
+    def export(self) -> Arrived | None:
         answer = self._answers[min(self.calls, len(self._answers) - 1)]
         self.calls += 1
         if isinstance(answer, Exception):
@@ -62,46 +67,72 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.exports.NOTHING_YET_SECONDS", 0.01)
 
 
-def run_until(exporter: Scripted, calls: int) -> tuple[ExportThread, list[str]]:
-    """The thread after so many exports, and the events it logged."""
+def logged_until(
+    exporter: Scripted, calls: int
+) -> tuple[ExportThread, list[MutableMapping[str, Any]]]:
+    """The thread after so many exports, and what it logged."""
     with capture_logs() as entries:
         log = structlog.get_logger()
         thread = ExportThread(exporter, 1.0, log, snapshots.FixedClock())
         assert holds(lambda: exporter.calls >= calls)
         thread.stop()
         thread.join(PATIENCE_SECONDS)
+    return thread, entries
+
+
+def run_until(exporter: Scripted, calls: int) -> tuple[ExportThread, list[str]]:
+    """The thread after so many exports, and the events it logged."""
+    thread, entries = logged_until(exporter, calls)
     return thread, [entry["event"] for entry in entries]
 
 
 def test_a_failure_is_logged_once_and_its_end_too() -> None:
     """And counted each time."""
     failing = ExportFailed("the receiver is away")
-    thread, events = run_until(Scripted(True, failing, failing, failing, True), 6)
+    thread, events = run_until(Scripted(HERE, failing, failing, failing, HERE), 6)
 
     assert events == ["export_failed", "export_recovered"]
-    assert thread.status() == ExportStatus("scripted", 3, snapshots.FixedClock().wall())
+    assert thread.status() == ExportStatus("scripted", 3, 0, snapshots.FixedClock().wall())
 
 
 def test_another_reason_is_logged_again() -> None:
-    _, events = run_until(Scripted(ExportFailed("one"), ExportFailed("two"), True), 4)
+    _, events = run_until(Scripted(ExportFailed("one"), ExportFailed("two"), HERE), 4)
     assert events == ["export_failed", "export_failed", "export_recovered"]
 
 
 def test_a_defect_costs_this_export_only() -> None:
-    """The thread goes on."""
-    thread, events = run_until(Scripted(ValueError("defect"), True), 3)
+    """The thread goes on, and one that stays is logged once."""
+    defect = ValueError("defect")
+    thread, events = run_until(Scripted(defect, defect, defect, HERE), 5)
 
-    assert events[0] == "export_failed"
-    assert thread.status() == ExportStatus("scripted", 1, snapshots.FixedClock().wall())
+    assert events == ["export_failed", "export_recovered"]
+    assert thread.status() == ExportStatus("scripted", 3, 0, snapshots.FixedClock().wall())
+
+
+def test_what_a_receiver_does_not_take_is_counted_and_logged_once() -> None:
+    """Until it takes everything again; the export itself is a success."""
+    partial = Arrived(3, "duplicate labels")
+    thread, entries = logged_until(Scripted(HERE, partial, Arrived(4, "others"), HERE), 4)
+
+    assert [entry["event"] for entry in entries] == ["export_partial", "export_recovered"]
+    assert (entries[0]["rejected_points"], entries[0]["reason"]) == (3, "duplicate labels")
+    assert thread.status() == ExportStatus("scripted", 0, 7, snapshots.FixedClock().wall())
+
+
+def test_a_receiver_that_only_warns_is_heard() -> None:
+    """It may take everything and still have something to say."""
+    thread, events = run_until(Scripted(Arrived(0, "old names"), HERE), 3)
+    assert events == ["export_partial", "export_recovered"]
+    assert thread.status().rejected_points_total == 0
 
 
 def test_nothing_yet_is_no_failure() -> None:
-    thread, events = run_until(Scripted(False), 3)
-    assert (events, thread.status()) == ([], ExportStatus("scripted", 0, None))
+    thread, events = run_until(Scripted(NOT_YET), 3)
+    assert (events, thread.status()) == ([], ExportStatus("scripted", 0, 0, None))
 
 
 def test_an_exporter_that_is_stopped_cleans_up() -> None:
-    exporter = Scripted(True)
+    exporter = Scripted(HERE)
     run_until(exporter, 1)
     assert exporter.closed.is_set()
 

@@ -42,6 +42,12 @@ from tests.unit.test_http import (
 pytestmark = needs_openssl
 
 LARGE_BYTES = 8_000_000
+PATIENT = HttpLimits(connections=16, exchange_seconds=3.0)
+"""Cuts off soon, but gives a busy machine the time for a handshake."""
+
+REFUSALS = (ssl.SSLError, ConnectionError, http.client.HTTPException)
+"""How a client sees that it is not let in."""
+
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 
 
@@ -149,6 +155,23 @@ def encrypted(listener: Listener, context: ssl.SSLContext) -> ssl.SSLSocket:
     return context.wrap_socket(connect(listener.server), server_hostname="localhost")
 
 
+def with_hands_shaken(listener: Listener, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Where the listener has little patience: tried again if this machine was slower than that."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return encrypted(listener, context)
+        except (ssl.SSLError, ConnectionError):
+            assert time.monotonic() < give_up, "no handshake in time"
+
+
+def is_answered(listener: Listener, context: ssl.SSLContext) -> bool:
+    try:
+        return listener.status(context) == 200
+    except REFUSALS:
+        return False
+
+
 def basic(user: str = "ann", password: str = "right") -> str:  # noqa: S107 - a test's
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -242,26 +265,28 @@ def test_a_record_that_comes_byte_by_byte_is_cut_off(
     listeners: Listeners, certificates: Certificates
 ) -> None:
     """Also on a connection that was answered before: it does not rest meanwhile."""
-    listener = listeners.start(pair(certificates.server), SHORT)
+    listener = listeners.start(pair(certificates.server), PATIENT)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = trusting(certificates).wrap_bio(incoming, outgoing, server_hostname="localhost")
     with connect(listener.server) as client:
 
-        def exchange() -> None:
-            client.sendall(outgoing.read())
-            incoming.write(client.recv(65536))
+        def receive() -> None:
+            received = client.recv(65536)
+            assert received, "ended before its time"
+            incoming.write(received)
 
         while True:
             try:
                 tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                exchange()
+                client.sendall(outgoing.read())
+                receive()
         tls.write(REQUEST)
         client.sendall(outgoing.read())
         answer = b""
         while not answer.endswith(b"ok\n"):
-            incoming.write(client.recv(65536))
+            receive()
             try:
                 while piece := tls.read(65536):
                     answer += piece
@@ -277,9 +302,9 @@ def test_an_unfinished_request_within_tls_is_cut_off(
     listeners: Listeners, certificates: Certificates
 ) -> None:
     """The handshake gives no more time."""
-    listener = listeners.start(pair(certificates.server), SHORT)
-    with encrypted(listener, trusting(certificates)) as client:
-        client.sendall(b"GET /metrics HTTP/1.1\r\n")
+    listener = listeners.start(pair(certificates.server), PATIENT)
+    with with_hands_shaken(listener, trusting(certificates)) as client:
+        send(client, b"GET /metrics HTTP/1.1\r\n")
         assert holds(lambda: is_reset(client))
 
 
@@ -287,13 +312,13 @@ def test_whoever_reads_too_slowly_is_cut_off(
     listeners: Listeners, certificates: Certificates
 ) -> None:
     """The rest of the answer goes with the connection; others are answered meanwhile."""
-    listener = listeners.start(pair(certificates.server), SHORT)
+    listener = listeners.start(pair(certificates.server), PATIENT)
     plain = connect(listener.server, receive_buffer_bytes=2048)
     context = trusting(certificates)
     with context.wrap_socket(plain, server_hostname="localhost") as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(1) == b"H"
-        assert listener.status(trusting(certificates)) == 200
+        assert holds(lambda: is_answered(listener, trusting(certificates)))
         assert holds(lambda: is_reset(client))
 
 
@@ -359,7 +384,7 @@ def test_only_clients_with_a_certificate_of_ours_are_admitted(
 
     assert listener.status(trusting(certificates, certificates.client)) == 200
     for stranger in (None, certificates.foreign):
-        with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+        with pytest.raises(REFUSALS):
             listener.status(trusting(certificates, stranger))
     # The client may learn of its refusal before the listener has counted it.
     assert holds(lambda: listener.web.refused["handshake"] == 2)
@@ -376,7 +401,7 @@ def test_a_certificate_that_may_be_given_must_be_good(
 
     assert listener.status(trusting(certificates)) == 200
     assert listener.status(trusting(certificates, certificates.client)) == 200
-    with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+    with pytest.raises(REFUSALS):
         listener.status(trusting(certificates, certificates.foreign))
 
 
@@ -407,12 +432,8 @@ def test_the_names_of_a_client_can_be_restricted(
     )
     context = trusting(certificates, certificates.client)
     context.maximum_version = version
-    try:
-        answered = listener.status(context) == 200
-    except (ssl.SSLError, ConnectionError, http.client.HTTPException):
-        answered = False
 
-    assert answered == admitted
+    assert is_answered(listener, context) == admitted
 
 
 @pytest.mark.parametrize(
@@ -616,4 +637,4 @@ def test_a_silent_client_does_not_delay_the_end(
         host, _, port = listener.server.address.rpartition(":")
         silent.connect((host, int(port)))
         listener.server.stop()
-        assert "http" not in {thread.name for thread in threading.enumerate()}
+        assert holds(lambda: "http" not in {thread.name for thread in threading.enumerate()})

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import os
 import socket
 import ssl
 import sys
@@ -11,7 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -22,10 +26,16 @@ from prometheus_client.metrics_core import (
 
 from agent.config import OtlpSettings
 from agent.delivery.settings import TlsSettings
-from agent.exports import ExportFailed
+from agent.exports import Arrived, ExportFailed
 from agent.loop import Published
-from agent.otlp import OtlpExporter, read_headers
-from agent.otlp_request import encode_request
+from agent.otlp import OtlpExporter
+from agent.otlp_receiver import (
+    HeadersUnusable,
+    otlp_problems,
+    read_headers,
+    unchecked_otlp_files,
+)
+from agent.otlp_request import MAX_COMPLAINT, encode_request
 from tests.unit import snapshots
 from tests.unit.certificates import authority, needs_openssl
 
@@ -35,7 +45,7 @@ class Receiver:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.posts: list[tuple[str, dict[str, str], bytes]] = []
-        self.status, self.headers = 200, dict[str, str]()
+        self.status, self.headers, self.body = 200, dict[str, str](), b""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,8 +55,9 @@ class Receiver:
                 self.send_response(receiver.status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(receiver.body)))
                 self.end_headers()
+                self.wfile.write(receiver.body)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -196,14 +207,55 @@ def test_a_line_that_is_no_header_is_told_by_its_number(tmp_path: Path, text: st
     """Not by its content."""
     file = tmp_path / "headers"
     file.write_text(text)
-    with pytest.raises(ExportFailed, match=r"line \d is no header") as caught:
+    with pytest.raises(HeadersUnusable, match=r"line \d is no header") as caught:
         read_headers(str(file), {})
     assert "cret" not in str(caught.value)
 
 
-def test_a_file_of_headers_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed, match=f"{tmp_path}/none cannot be read: No such file"):
-        read_headers(str(tmp_path / "none"), {})
+def test_a_file_of_headers_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Nobody waits for a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("none", "No such file"), ("pipe", "not a regular file")):
+        with pytest.raises(HeadersUnusable, match=f"{tmp_path}/{name} cannot be read: {why}"):
+            read_headers(str(tmp_path / name), {})
+
+
+def test_headers_that_cannot_be_read_fail_the_push(receiver: Receiver, tmp_path: Path) -> None:
+    """Without its authorization it would be refused anyway."""
+    with pytest.raises(ExportFailed, match=f"headers_file: {tmp_path}/none cannot be read"):
+        exporter_to(receiver.url, tmp_path / "none").export()
+    assert receiver.posts == []
+
+
+def partial(rejected: int, complaint: str) -> bytes:
+    response = ExportMetricsServiceResponse()
+    response.partial_success.rejected_data_points = rejected
+    response.partial_success.error_message = complaint
+    answer: bytes = response.SerializeToString()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"", Arrived()),
+        (ExportMetricsServiceResponse().SerializeToString(), Arrived()),
+        (partial(0, ""), Arrived()),
+        (partial(2, "no label\n\x1b db"), Arrived(2, "no label db")),
+        (partial(0, "deprecated"), Arrived(0, "deprecated")),
+        (partial(-1, ""), Arrived()),
+        (partial(1, "x" * 5000), Arrived(1, "x" * MAX_COMPLAINT)),
+        (b"OK", Arrived()),
+        (b"{}", Arrived()),
+        (partial(1, "x" * 100_000), Arrived()),
+    ],
+)
+def test_what_a_receiver_leaves_out_is_told(
+    receiver: Receiver, answer: bytes, expected: Arrived
+) -> None:
+    """By those that answer as the protocol says; other answers of success are one, too."""
+    receiver.body = answer
+    assert exporter_to(receiver.url).export() == expected
 
 
 @pytest.mark.parametrize(
@@ -268,6 +320,41 @@ def test_the_extra_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.metrics.v1", None)
     with pytest.raises(ExportFailed, match=r"pip install 'smaxd\[otlp\]'"):
         exporter_to(receiver.url).export()
+    assert receiver.posts == []
+
+
+def test_what_keeps_pushes_from_being_made_is_found_before_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, for check-config; nothing of it matters where nothing is pushed."""
+    missing = str(tmp_path / "none")
+    settings = OtlpSettings("http://a", headers_file=missing, tls=TlsSettings(ca_file=missing))
+    monkeypatch.setattr("agent.otlp_receiver.importlib.util.find_spec", lambda _: None)
+
+    assert otlp_problems(settings, {}) == [
+        "otlp.endpoint: opentelemetry-proto is not installed; pip install 'smaxd[otlp]'",
+        f"otlp.headers_file: {missing} cannot be read: No such file or directory",
+        f"otlp.tls: {missing}: No such file or directory",
+    ]
+    assert otlp_problems(OtlpSettings(headers_file=missing), {}) == []
+
+
+def test_the_libraries_of_the_extra_are_found_where_they_are() -> None:
+    """As they are where tests run."""
+    assert otlp_problems(OtlpSettings("http://a"), {}) == []
+
+
+def test_credentials_of_the_service_are_checked_by_the_service_only(tmp_path: Path) -> None:
+    """Elsewhere it is said that they were not."""
+    settings = OtlpSettings("http://a", headers_file="token", tls=TlsSettings(ca_file="ca"))
+    service = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    assert (otlp_problems(settings, {}), unchecked_otlp_files(settings, {})) == (
+        [],
+        ["ca", "token"],
+    )
+    assert len(otlp_problems(settings, service)) == 2
+    assert unchecked_otlp_files(settings, service) == []
 
 
 @needs_openssl

@@ -2,15 +2,9 @@
 
 import pytest
 
-from agent.web_config import (
-    CIPHER_SUITES,
-    TlsSettings,
-    WebConfig,
-    WebConfigError,
-    dearest_cost,
-    lost_protection,
-    parse_web_config,
-)
+from agent.web_config import WebConfig, dearest_cost, lost_protection, parse_web_config
+from agent.web_tls_settings import CIPHER_SUITES, TlsSettings
+from agent.web_values import WebConfigError
 
 HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 DEAR_HASH = HASH.replace("$10$", "$12$")
@@ -209,7 +203,16 @@ def test_users_may_have_any_name_yaml_would_take_for_something_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "hashed", ["doe", "", "$2y$10$short", HASH + "x", HASH.replace("$10$", "$99$"), "~"]
+    "hashed",
+    [
+        "doe",
+        "",
+        "$2y$10$short",
+        HASH + "x",
+        HASH.replace("$10$", "$99$"),
+        HASH.replace("2y", "2"),
+        "~",
+    ],
 )
 def test_a_password_that_is_no_bcrypt_hash_is_refused_and_not_shown(hashed: str) -> None:
     """It may be the password itself."""
@@ -295,6 +298,7 @@ def test_secrets_are_in_no_representation() -> None:
 
 PROTECTED = (
     f"{PAIR}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+    "  client_allowed_sans: [prometheus.example]\n"
     f"basic_auth_users: {{ann: {HASH}}}\n"
 )
 
@@ -304,6 +308,10 @@ PROTECTED = (
     [
         ("", ["tls_server_config", "basic_auth_users"]),
         (PAIR, ["basic_auth_users", "tls_server_config.client_auth_type"]),
+        (
+            PROTECTED.replace("  client_allowed_sans: [prometheus.example]\n", ""),
+            ["tls_server_config.client_allowed_sans"],
+        ),
         (PROTECTED.replace(HASH, DEAR_HASH).replace("ann", "bob"), []),
     ],
 )

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from agent.config import ConfigError
 from agent.web_certificate import NotACertificate, expiry_of
-from agent.web_file import WebFile, load_web_config
+from agent.web_file import Reading, WebFile
 from probes.clock import Clock
 from tests.unit.certificates import Authority, Pair, authority, needs_openssl
 
@@ -57,7 +57,7 @@ def write(place: Path, more: str = "") -> Path:
 
 def problem_of(file: Path) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_web_config(str(file))
+        Reading(str(file)).load()
     (problem,) = caught.value.problems
     return problem
 
@@ -65,10 +65,10 @@ def problem_of(file: Path) -> str:
 def test_a_good_file_names_what_it_was_read_from(tmp_path: Path, server: Pair) -> None:
     """Those are watched from then on."""
     file = write(tmp_path)
-    loaded = load_web_config(str(file))
+    reading = Reading(str(file))
 
-    assert loaded.files == (str(file), str(server.certificate), str(server.key))
-    assert loaded.tls is not None
+    assert reading.load().tls is not None
+    assert reading.files == (str(file), str(server.certificate), str(server.key))
 
 
 def spoil_missing(pair: Pair) -> None:
@@ -115,8 +115,8 @@ def spoil_certificate(pair: Pair) -> None:
     ("spoil", "expected"),
     [
         (spoil_missing, "key_file: {key} cannot be read: No such file or directory"),
-        (spoil_directory, "key_file: {key} is not a regular file"),
-        (spoil_pipe, "key_file: {key} is not a regular file"),
+        (spoil_directory, "key_file: {key} cannot be read: not a regular file"),
+        (spoil_pipe, "key_file: {key} cannot be read: not a regular file"),
         (spoil_large, "key_file: {key} is larger than 1048576 bytes"),
         (spoil_encrypted, "key_file: {key} is encrypted; it must not be"),
         (spoil_other, "cert_file: {certificate} and tls_server_config.key_file: {key} cannot be"),
@@ -162,7 +162,10 @@ def test_a_pair_in_the_file_itself_is_used(tmp_path: Path, server: Pair) -> None
     file.write_text(
         f"tls_server_config:\n  cert: |\n{block(server.certificate)}  key: |\n{block(server.key)}"
     )
-    assert load_web_config(str(file)).files == (str(file),)
+    reading = Reading(str(file))
+
+    assert reading.load().tls is not None
+    assert reading.files == (str(file),)
 
 
 def events_of(step: Callable[[], object]) -> list[str]:
@@ -222,6 +225,49 @@ def test_a_problem_is_logged_once_and_its_end_too(tmp_path: Path, server: Pair) 
     assert web.tls is not None
 
 
+def test_a_certificate_may_come_after_the_file_that_names_it(
+    tmp_path: Path, server: Pair, ours: Authority
+) -> None:
+    """The change takes effect when it is there, and until then is told of once."""
+    del server
+    file = write(tmp_path)
+    web = watched(file)
+    look_often(web)
+    before = web.tls
+    new = ours.signs("new")
+    file.write_text("tls_server_config: {cert_file: new.crt, key_file: new.key}\n")
+    missing = events_of(lambda: look_often(web))
+    (tmp_path / "new.key").write_bytes(new.key.read_bytes())
+    (tmp_path / "new.crt").write_bytes(new.certificate.read_bytes())
+    there = events_of(lambda: look_often(web))
+
+    assert missing == ["web_config_invalid", "web_config_not_reloaded"]
+    assert there == ["web_config_reloaded"]
+    assert web.tls is not before
+
+
+def test_an_authority_may_have_a_name_that_is_not_ascii(tmp_path: Path, ours: Authority) -> None:
+    """Bundles have such names in comments between the certificates."""
+    ours.signs("server")
+    bundle = "# Autorité de test\n".encode() + ours.pair.certificate.read_bytes()
+    (tmp_path / "ca.pem").write_bytes(bundle)
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).write_bytes((ours.place / name).read_bytes())
+    more = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n"
+    loaded = Reading(str(write(tmp_path, more))).load()
+
+    assert loaded.tls is not None
+    assert len(loaded.tls.ssl_context.get_ca_certs()) == 1
+
+
+def test_the_key_is_the_one_of_the_key_file(tmp_path: Path, server: Pair) -> None:
+    """Whatever else stands in the certificate's."""
+    other = authority(tmp_path, "other").pair.key.read_bytes()
+    server.certificate.write_bytes(other + server.certificate.read_bytes())
+
+    assert Reading(str(write(tmp_path))).load().tls is not None
+
+
 def test_protection_does_not_go_without_a_restart(tmp_path: Path, server: Pair) -> None:
     """An emptied file is more likely a mistake than a wish."""
     del server
@@ -246,6 +292,21 @@ def test_a_certificate_near_its_end_is_warned_of(
     end = expiry_of(server.certificate.read_bytes())
     file = write(tmp_path)
     assert events_of(lambda: watched(file, StandingClock(end - days_left * 86400.0))) == event
+
+
+def test_the_end_of_a_certificate_is_warned_of_while_the_daemon_runs(
+    tmp_path: Path, server: Pair
+) -> None:
+    """Once when it comes near, and once when it is there, months after the start."""
+    end = expiry_of(server.certificate.read_bytes())
+    clock = StandingClock(end - 90 * 86400.0)
+    web = watched(write(tmp_path), clock)
+    told = []
+    for days_left in (90.0, 6.0, 5.0, -1.0, -2.0):
+        clock.now = end - days_left * 86400.0
+        told.append(events_of(lambda: look_often(web)))
+
+    assert told == [[], ["certificate_expires_soon"], [], ["certificate_expired"], []]
 
 
 @pytest.mark.parametrize("days", [1, 400, 12000])

@@ -102,3 +102,19 @@ def test_check_config_reads_the_web_configuration_too(
     assert check_config(str(file), "--web.config.file", str(web)) == (2, expected)
     web.write_text(f"basic_auth_users: {{ann: {HASH}}}\n")
     assert check_config(str(file), "--web.config.file", str(web)) == (0, "")
+
+
+def test_check_config_says_what_a_push_lacks(
+    check_config: Callable[..., Checked], tmp_path: Path
+) -> None:
+    """And names what only the service itself can read."""
+    file = tmp_path / "smaxd.yaml"
+    file.write_text(f"otlp: {{endpoint: 'http://a', headers_file: {tmp_path}/none}}\n")
+    missing = f"smaxd: otlp.headers_file: {tmp_path}/none cannot be read: No such file or directory"
+    assert check_config(str(file)) == (2, f"{missing}\n")
+
+    file.write_text("otlp: {endpoint: 'http://a', headers_file: token}\n")
+    assert check_config(str(file)) == (
+        0,
+        f"{file}: not checked: token, a credential of the service\n",
+    )

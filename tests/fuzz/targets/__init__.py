@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tests.fuzz.targets import (
+    certificate,
     config,
     diskstats,
     fio,
@@ -22,6 +23,7 @@ from tests.fuzz.targets import (
     recording,
     smart,
     wal,
+    web_config,
 )
 
 CORPUS = Path(__file__).parents[2] / "data" / "fuzz"
@@ -52,6 +54,7 @@ TARGETS = {
     for target in map(
         _target,
         (
+            certificate,
             config,
             diskstats,
             fio,
@@ -64,6 +67,7 @@ TARGETS = {
             recording,
             smart,
             wal,
+            web_config,
         ),
     )
 }
