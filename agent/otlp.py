@@ -13,6 +13,7 @@ from typing import Final
 from agent import __version__
 from agent.config import OtlpSettings
 from agent.delivery.http_post import HttpPost, Target
+from agent.delivery.secret_files import masked
 from agent.exports import Arrived, ExportFailed
 from agent.loop import Published
 from agent.metrics import registry_for
@@ -80,8 +81,9 @@ class OtlpExporter:
         }
         answer = self._post.post(gzip.compress(body, 1), headers, now)
         if answer.outcome != "delivered":
+            told = masked(answer.detail, " ".join(given.values()).split())
             raise ExportFailed(
-                f"{self.settings.endpoint}: {answer.detail}", answer.retry_after_seconds or 0.0
+                f"{self.settings.endpoint}: {told}", answer.retry_after_seconds or 0.0
             )
         return Arrived(*partial_success(answer.body))
 

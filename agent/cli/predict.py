@@ -100,9 +100,7 @@ def whatif(
 @click.option("--at", metavar="SECONDS|last", help="Only the last tick until then.")
 @click.option("--every", default=30.0, show_default=True, help="Seconds between the table's rows.")
 @click.option("--model", help="Of the models only this one, such as v4.1.")
-def replay(
-    recording: str, as_json: bool, at: str | None, every: float, model: str | None
-) -> None:
+def replay(recording: str, as_json: bool, at: str | None, every: float, model: str | None) -> None:
     """Show what this version says about a recording of smaxd run --record, over its time."""
     from agent.commands.replay import print_replay
 

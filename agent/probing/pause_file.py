@@ -18,10 +18,7 @@ def write_pause(directory: str, pause: Pause) -> str:
     Written by root into another user's directory, it is given to that user, whose daemon reads it.
     """
     file = AtomicFile(directory, FILE_NAME)
-    file.write(encode_pause(pause))
-    if os.geteuid() == 0:
-        owner = os.stat(directory)
-        os.chown(file.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    file.write(encode_pause(pause), to_owner=True)
     return file.path
 
 

@@ -43,10 +43,7 @@ def leave_receipt(directory: str, receipt: Receipt) -> str:
     Written by root into another user's directory, it is given to that user.
     """
     file = AtomicFile(directory, f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
-    file.write(msgspec.json.encode(receipt))
-    if os.geteuid() == 0:
-        owner = os.stat(directory)
-        os.chown(file.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    file.write(msgspec.json.encode(receipt), to_owner=True)
     return file.path
 
 

@@ -284,6 +284,21 @@ def test_nobody_there_is_a_failure() -> None:
         exporter_to(f"http://127.0.0.1:{port}").export()
 
 
+def test_a_receiver_that_repeats_the_authorization_does_not_bring_it_into_the_log(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """Gateways quote what they refuse."""
+    headers = tmp_path / "headers"
+    headers.write_text("Authorization: Bearer 0123456789abcdef\n")
+    headers.chmod(0o600)
+    receiver.status, receiver.body = 403, b"no such token: 0123456789abcdef"
+
+    with pytest.raises(ExportFailed, match=r"no such token: \*\*\*") as failed:
+        exporter_to(receiver.url, headers).export()
+
+    assert "0123456789abcdef" not in str(failed.value)
+
+
 def test_an_aborted_push_ends(receiver: Receiver) -> None:
     """A receiver that never answers does not delay the end."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

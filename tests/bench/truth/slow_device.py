@@ -31,7 +31,8 @@ class SlowDevice:
     """Everything is made on entering and removed on leaving, whatever happens in between.
 
     ``work`` is a directory on the fast disk. Rates are bytes/s; a read rate of None leaves reads
-    as fast as the disk is. RuntimeError says what cannot be made and why.
+    as fast as the disk is. RuntimeError says what cannot be made and why. Without a ``journal``
+    nobody waits for what a throttled writer has in it: only the throttled writes themselves wait.
     """
 
     def __init__(
@@ -40,8 +41,11 @@ class SlowDevice:
         size_bytes: int,
         write_bytes_per_second: float,
         read_bytes_per_second: float | None = None,
+        *,
+        journal: bool = True,
     ) -> None:
         self._work = work
+        self._journal = journal
         self._size_bytes = size_bytes
         self.write_bytes_per_second = write_bytes_per_second
         self._read_bytes_per_second = read_bytes_per_second
@@ -76,7 +80,8 @@ class SlowDevice:
         with image.open("wb") as file:
             file.truncate(self._size_bytes)  # sparse: takes what is really written
         # Nothing is left to be initialised in the background, where it would compete.
-        _do("mkfs.ext4", "-q", "-F", "-m", "0", "-E", INITIALISED, str(image))
+        features = () if self._journal else ("-O", "^has_journal")
+        _do("mkfs.ext4", "-q", "-F", "-m", "0", "-E", INITIALISED, *features, str(image))
         # Direct: the host's page cache would answer at the speed of memory.
         self.loop = _do("losetup", "--find", "--show", "--direct-io=on", str(image))
         stack.callback(_try, "losetup", "--detach", self.loop)
