@@ -1,7 +1,8 @@
 """The tick: collect, decide, publish, wait. Logs what changes, not what stays."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -87,7 +88,7 @@ class Loop:
         self._reload_asked = False
         if reload is not None:
             published.config_load = reload.last
-        self._defect: str | None = None
+        self._defects: dict[tuple[str, ...], str] = {}
 
     def stop(self) -> None:
         """Ask the loop to end; it does so before the next tick."""
@@ -104,13 +105,14 @@ class Loop:
         if tick_seconds != self._tick_seconds:
             self._tick_seconds, self._start = tick_seconds, self._clock.monotonic()
 
-    def run(self, after_tick: Callable[[Snapshot], None] = lambda _: None) -> None:
-        """Tick until ``stop``; a tick that fails is logged and the next one runs."""
+    def run(self, *after_tick: Callable[[Snapshot], None]) -> None:
+        """Tick until ``stop``, and give each of ``after_tick`` what it left. A tick or one of these
+        that fails is logged, and costs nothing but itself."""
         self._start = self._clock.monotonic()
         early: list[float] = []
         while not self._stop.is_set():
             began = self._clock.monotonic()
-            try:
+            with self._defects_told("tick_failed"):
                 findings = self._watch.collect()
                 if self._recorder is not None:
                     self._recorder.take(findings)
@@ -120,14 +122,12 @@ class Loop:
                 self._watch.start_probes(self._state.probes_due())
                 for inputs in self._state.simulations_due(findings.at):
                     self._simulator.submit(inputs.database, inputs)
-            except Exception as defect:  # a defect must not end the service; the log tells of it
-                self._log_defect(defect)
-            else:
-                self._defect = None
                 self._published.put(snapshot, self._clock.monotonic() - began)
                 if self._changes.write(snapshot):
                     early = list(EARLY_TICKS_SECONDS)
-                after_tick(snapshot)
+                for part in after_tick:
+                    with self._defects_told("after_tick_failed", part=part.__qualname__):
+                        part(snapshot)
             until_grid = self._until_grid()
             self._wait(min(until_grid, early.pop(0)) if early else until_grid)
 
@@ -152,11 +152,18 @@ class Loop:
                 now = self._clock.monotonic()
                 until = min(until, now + EARLY_TICKS_SECONDS[0], now + self._tick_seconds)
 
-    def _log_defect(self, defect: Exception) -> None:
-        """The traceback once, not with every tick that fails in the same way."""
-        if repr(defect) != self._defect:
-            self._defect = repr(defect)
-            self._log.exception("tick_failed")
+    @contextmanager
+    def _defects_told(self, event: str, **more: str) -> Iterator[None]:
+        """A defect must not end the service. Its traceback once, not whenever it comes again."""
+        key = (event, *more.values())
+        try:
+            yield
+        except Exception as defect:
+            if repr(defect) != self._defects.get(key):
+                self._defects[key] = repr(defect)
+                self._log.exception(event, **more)
+        else:
+            self._defects.pop(key, None)
 
 
 class ChangeLog:

@@ -1,14 +1,12 @@
 """The composition root of the daemon: wires the parts together and decides nothing."""
 
 import os
-import queue
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import FrameType
 
 from agent import __version__
 from agent.alerts.book import AlertBook
@@ -36,10 +34,12 @@ from agent.reload import ConfigReload
 from agent.restraint import Restraint
 from agent.schedule import STALE_AFTER_CADENCES
 from agent.self_limits import SelfLimits, restrained
+from agent.signal_queue import SignalQueue
 from agent.simulator import ChildProcessSimulator
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory, choose_state_directory
 from agent.systemd import ServiceManager
+from agent.textfile import TextfileExporter
 from agent.watch_tools import WatchTools
 from agent.wear.ledger import WearLedger
 from agent.wear.own_files import OwnFiles
@@ -51,9 +51,6 @@ from probes.scratch import default_candidates, remove_scratch_leftovers
 
 LAST_TICK_SECONDS = 0.1
 """How long a tick under way may take to end; one that hangs is left behind."""
-
-SIGNAL_LATENCY_SECONDS = 0.5
-"""How late a signal may be noticed at worst; a shorter step would cost wake-ups for nothing."""
 
 STATE_PURPOSE = "state"
 RECORDING_PURPOSE = "recording"
@@ -163,181 +160,201 @@ def run_daemon(
 ) -> None:
     """Run until SIGTERM or SIGINT; ConfigError, ListenError when the address is taken, RecordError,
     StateDirectoryError. SIGHUP reads the configuration anew."""
-    config = read_config()
-    log = logger_for(config.log)
-    clock = SystemClock()
-    runner = ProcessGroupRunner()
-    private_parent = private_directory_parent(environ)
-    remove_private_leftovers(private_parent)
-    remove_scratch_leftovers(_scratch_parents(config, environ))
-    simulator_runner = ProcessGroupRunner()
-    published = Published(lambda: {**runner.cpu_seconds(), **simulator_runner.cpu_seconds()})
-    host, port = split_listen_address(config.web.listen_address)
-    web_file = config.web.config_file
-    web = None if web_file is None else WebFile(web_file, log, clock)
-    if web is not None:
-        published.web_status = web.status
-    server = HttpServer(application(published, clock), host, port, web=web)
-    state_directory = StateDirectory(
-        choose_state_directory(config.state, environ, _database_paths(config))
-    )
-    memory_file = MemoryFile(state_directory, log)
-    learning = Learning(memory_file.load())
-    saver = MemorySaver(learning, memory_file)
-    book_file = BookFile(state_directory, log)
-    book = book_file.load()
-    delivery_file = RecordFile(state_directory, log)
-    recorder = None if record_to is None else _recorder(record_to, config, learning, clock, log)
-    ledger = WearLedger(state_directory, log)
-    ledger.start()
-    own_files = OwnFiles(ledger, clock)
-    carrier = own_files.add(
-        state_directory.path,
-        STATE_PURPOSE,
-        lambda: memory_file.written_bytes + book_file.written_bytes + delivery_file.written_bytes,
-    )
-    if carrier is not None:
-        ledger.keeps_its_file_on(carrier.key)
-    if recorder is not None and record_to is not None:
-        place = os.path.dirname(os.path.abspath(record_to.path))
-        own_files.add(place, RECORDING_PURPOSE, lambda: recorder.written_bytes)
-    history = _history(config, state_directory, ledger, own_files, log)
-    if history is not None:
-        published.history_status = history.status
-    watch = HostWatch(
-        WatchTools(
-            config,
-            clock,
-            runner,
-            private_parent,
-            environ,
-            state_directory.path,
-            ledger,
-            own_files.names(),
+    Daemon(read_config, environ, record_to).run()
+
+
+class Daemon:
+    """All parts, wired; nothing runs yet but what keeps the wear accounts."""
+
+    def __init__(
+        self,
+        read_config: Callable[[], Config],
+        environ: Mapping[str, str],
+        record_to: RecordTo | None,
+    ) -> None:
+        self._config = config = read_config()
+        self._log = log = logger_for(config.log)
+        self._clock = clock = SystemClock()
+        self._runner = ProcessGroupRunner()
+        private_parent = private_directory_parent(environ)
+        remove_private_leftovers(private_parent)
+        remove_scratch_leftovers(_scratch_parents(config, environ))
+        self._simulator_runner = ProcessGroupRunner()
+        self._published = published = Published(self._children_cpu_seconds)
+
+        host, port = split_listen_address(config.web.listen_address)
+        web_file = config.web.config_file
+        web = None if web_file is None else WebFile(web_file, log, clock)
+        if web is not None:
+            published.web_status = web.status
+        self._server = HttpServer(application(published, clock), host, port, web=web)
+
+        self._state_directory = directory = StateDirectory(
+            choose_state_directory(config.state, environ, _database_paths(config))
         )
-    )
-    simulator = ChildProcessSimulator(simulator_runner)
-    state = host_state_for(config, learning, state_directory.path, book)
-    instance = instance_of(host, split_listen_address(server.address)[1], socket.gethostname())
-    tools = DeliveryTools(clock, log, environ, instance, runner, lambda: published.scrapes)
-    delivery = Delivery(config.alerting.delivery, tools, delivery_file)
-    published.delivery_status = delivery.status
-    handover = AlertHandover(state, BookSaver(book_file, book.revision), log, delivery)
-    exports = ExportControl(
-        published,
-        clock,
-        log,
-        environ,
-        server.address,
-        lambda textfile: own_files.add(
-            os.path.dirname(textfile.path), TEXTFILE_PURPOSE, lambda: textfile.written_bytes
-        ),
-    )
-    published.export_statuses = exports.status
+        memory_file = MemoryFile(directory, log)
+        learning = Learning(memory_file.load())
+        self._saver = MemorySaver(learning, memory_file)
+        book_file = BookFile(directory, log)
+        book = book_file.load()
+        delivery_file = RecordFile(directory, log)
+        self._recorder = recorder = (
+            None if record_to is None else _recorder(record_to, config, learning, clock, log)
+        )
+        self._ledger = ledger = WearLedger(directory, log)
+        ledger.start()
+        self._own_files = own_files = OwnFiles(ledger, clock)
+        files = (memory_file, book_file, delivery_file)
+        carrier = own_files.add(
+            directory.path, STATE_PURPOSE, lambda: sum(file.written_bytes for file in files)
+        )
+        if carrier is not None:
+            ledger.keeps_its_file_on(carrier.key)
+        if recorder is not None and record_to is not None:
+            place = os.path.dirname(os.path.abspath(record_to.path))
+            own_files.add(place, RECORDING_PURPOSE, lambda: recorder.written_bytes)
+        self._history = _history(config, directory, ledger, own_files, log)
+        if self._history is not None:
+            published.history_status = self._history.status
 
-    restraint = Restraint(SelfLimits())
-
-    def apply(wanted: Config) -> None:
-        in_force = restrained(wanted, restraint.degradation)
-        watch.configure(in_force)
-        rarer = restraint.degradation.children_factor
-        settings = _host_settings(in_force, state_directory.path, rarer)
-        state.configure(replace(settings, config_hash=config_hash(wanted)))
-        loop.pace(in_force.tick_seconds)
-        delivery.configure(in_force.alerting.delivery)
-        exports.configure(in_force.textfile, in_force.otlp)
-        if history is not None:
-            history.configure(in_force.history)
-
-    reload = ConfigReload(config, read_config, apply, clock, log, state_directory.path)
-    loop = Loop(
-        watch, state, published, clock, log, config.tick_seconds, simulator, recorder, reload
-    )
-
-    # A signal's handler runs between any two instructions of the main thread, so it may take no
-    # lock that this thread could hold (the log's, an Event's); SimpleQueue.put is made for that.
-    signals: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
-
-    def take(number: int, _: FrameType | None) -> None:
-        signals.put(signal.Signals(number))
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, take)
-    on_terminal = sys.stderr.isatty()
-    manager = ServiceManager(environ, log)
-    manager.starting(config.probe_timeout_seconds)
-    server.start()
-    if recorder is not None:
-        recorder.start()
-    exports.configure(config.textfile, config.otlp)
-    log.info("started", version=__version__, address=server.address, pid=os.getpid())
-
-    # The main thread does nothing but wait for a signal: a tick that hangs does not delay the end.
-    def after_tick(snapshot: Snapshot) -> None:
-        saver.after_tick(snapshot)
-        handover.after_tick(snapshot)
-        if history is not None:
-            history.after_tick(snapshot)
-        own_files.charge()
-        if restraint.look(snapshot.at):
-            published.degradation = restraint.degradation
-            log.warning(
-                "restraint",
-                level=restraint.degradation.level.name.lower(),
-                reason=restraint.degradation.reason,
-                detail=restraint.degradation.detail,
+        self._watch = HostWatch(
+            WatchTools(
+                config,
+                clock,
+                self._runner,
+                private_parent,
+                environ,
+                directory.path,
+                ledger,
+                own_files.names(),
             )
-            apply(reload.config)
+        )
+        self._state = host_state_for(config, learning, directory.path, book)
+        instance = instance_of(
+            host, split_listen_address(self._server.address)[1], socket.gethostname()
+        )
+        tools = DeliveryTools(
+            clock, log, environ, instance, self._runner, lambda: published.scrapes
+        )
+        self._delivery = Delivery(config.alerting.delivery, tools, delivery_file)
+        published.delivery_status = self._delivery.status
+        book_saver = BookSaver(book_file, book.revision)
+        self._handover = AlertHandover(self._state, book_saver, log, self._delivery)
+        self._exports = ExportControl(
+            published, clock, log, environ, self._server.address, self._charge_textfile
+        )
+        published.export_statuses = self._exports.status
 
-    ticking = threading.Thread(target=loop.run, args=(after_tick,), name="loop", daemon=True)
-    ticking.start()
+        self._restraint = Restraint(SelfLimits())
+        self._reload = ConfigReload(config, read_config, self._apply, clock, log, directory.path)
+        self._loop = Loop(
+            self._watch,
+            self._state,
+            published,
+            clock,
+            log,
+            config.tick_seconds,
+            ChildProcessSimulator(self._simulator_runner),
+            recorder,
+            self._reload,
+        )
+        self._manager = ServiceManager(environ, log)
 
-    def tell_manager() -> None:
-        timeout = reload.config.probe_timeout_seconds
-        now = clock.monotonic()
-        manager.look(published, now, serving=server.serving, probe_timeout_seconds=timeout)
+    def run(self) -> None:
+        """Until a signal ends it. ListenError, RecordError."""
+        signals = SignalQueue(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        on_terminal = sys.stderr.isatty()
+        self._manager.starting(self._config.probe_timeout_seconds)
+        self._server.start()
+        if self._recorder is not None:
+            self._recorder.start()
+        self._exports.configure(self._config.textfile, self._config.otlp)
+        address = self._server.address
+        self._log.info("started", version=__version__, address=address, pid=os.getpid())
+        # The main thread does nothing but wait for a signal: a tick that hangs does not delay the
+        # end.
+        after_tick: list[Callable[[Snapshot], None]] = [
+            self._saver.after_tick,
+            self._handover.after_tick,
+        ]
+        if self._history is not None:
+            after_tick.append(self._history.after_tick)
+        after_tick += [self._charge_own_files, self._restrain]
+        ticking = threading.Thread(target=self._loop.run, args=after_tick, name="loop", daemon=True)
+        ticking.start()
+        # A terminal that is closed sends SIGHUP, too, to what runs in it: that is an end.
+        while (
+            caught := signals.wait(self._tell_manager)
+        ) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
+            self._manager.reloading(self._published, self._clock.monotonic())
+            self._loop.reload()
+        self._manager.stopping()
+        self._log.info("stopping", signal=caught.name)
+        self._stop(ticking)
+        self._log.info("stopped")
 
-    # A terminal that is closed sends SIGHUP, too, to what runs in it: that is an end.
-    while (
-        caught := _next_of(signals, tell_manager)
-    ) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
-        manager.reloading(published, clock.monotonic())
-        loop.reload()
-    manager.stopping()
-    log.info("stopping", signal=caught.name)
-    loop.stop()
-    # Programs first: they write to the disk; the listener only waits for readers.
-    runner.stop()
-    simulator_runner.stop()
-    ticking.join(LAST_TICK_SECONDS)
-    exports.stop(EXPORT_END_SECONDS)
-    if recorder is not None:
-        recorder.close(RECORDING_END_SECONDS)
-    if history is not None:
-        history.close(STATE_END_SECONDS)
-    saver.close(clock.wall(), STATE_END_SECONDS)
-    delivery.close(DELIVERY_END_SECONDS)
-    handover.close(STATE_END_SECONDS)
-    watch.close(CLEAN_UP_SECONDS)
-    own_files.charge()
-    ledger.close(STATE_END_SECONDS)
-    state_directory.close()
-    server.stop()
-    log.info("stopped")
+    def _children_cpu_seconds(self) -> dict[str, float]:
+        return {**self._runner.cpu_seconds(), **self._simulator_runner.cpu_seconds()}
 
+    def _charge_textfile(self, textfile: TextfileExporter) -> None:
+        directory = os.path.dirname(textfile.path)
+        self._own_files.add(directory, TEXTFILE_PURPOSE, lambda: textfile.written_bytes)
 
-def _next_of(
-    signals: "queue.SimpleQueue[signal.Signals]", meanwhile: Callable[[], None]
-) -> signal.Signals:
-    """The next signal. Waits in steps: a signal that comes just before the wait, or to
-    another thread, does not interrupt it, and its handler runs only when this thread does.
-    Calls ``meanwhile`` before each step."""
-    while True:
-        meanwhile()
-        try:
-            return signals.get(timeout=SIGNAL_LATENCY_SECONDS)
-        except queue.Empty:
-            continue
+    def _apply(self, wanted: Config) -> None:
+        """Let a configuration take effect, as far as the agent's own limits allow."""
+        in_force = restrained(wanted, self._restraint.degradation)
+        self._watch.configure(in_force)
+        rarer = self._restraint.degradation.children_factor
+        settings = _host_settings(in_force, self._state_directory.path, rarer)
+        self._state.configure(replace(settings, config_hash=config_hash(wanted)))
+        self._loop.pace(in_force.tick_seconds)
+        self._delivery.configure(in_force.alerting.delivery)
+        self._exports.configure(in_force.textfile, in_force.otlp)
+        if self._history is not None:
+            self._history.configure(in_force.history)
+
+    def _charge_own_files(self, _: Snapshot) -> None:
+        self._own_files.charge()
+
+    def _restrain(self, snapshot: Snapshot) -> None:
+        """Do less once the agent itself takes more than it may."""
+        if self._restraint.look(snapshot.at):
+            self._published.degradation = degradation = self._restraint.degradation
+            self._log.warning(
+                "restraint",
+                level=degradation.level.name.lower(),
+                reason=degradation.reason,
+                detail=degradation.detail,
+            )
+            self._apply(self._reload.config)
+
+    def _tell_manager(self) -> None:
+        self._manager.look(
+            self._published,
+            self._clock.monotonic(),
+            serving=self._server.serving,
+            probe_timeout_seconds=self._reload.config.probe_timeout_seconds,
+        )
+
+    def _stop(self, ticking: threading.Thread) -> None:
+        self._loop.stop()
+        # Programs first: they write to the disk; the listener only waits for readers.
+        self._runner.stop()
+        self._simulator_runner.stop()
+        ticking.join(LAST_TICK_SECONDS)
+        self._exports.stop(EXPORT_END_SECONDS)
+        if self._recorder is not None:
+            self._recorder.close(RECORDING_END_SECONDS)
+        if self._history is not None:
+            self._history.close(STATE_END_SECONDS)
+        self._saver.close(self._clock.wall(), STATE_END_SECONDS)
+        self._delivery.close(DELIVERY_END_SECONDS)
+        self._handover.close(STATE_END_SECONDS)
+        self._watch.close(CLEAN_UP_SECONDS)
+        self._own_files.charge()
+        self._ledger.close(STATE_END_SECONDS)
+        self._state_directory.close()
+        self._server.stop()
 
 
 def private_directory_parent(environ: Mapping[str, str]) -> str:

@@ -73,6 +73,7 @@ SHELL = {
     "agent.render",
     "agent.restraint",
     "agent.schedule",
+    "agent.signal_queue",
     "agent.simulator",
     "agent.simulator_child",
     "agent.state_directory",

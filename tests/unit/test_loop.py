@@ -256,6 +256,28 @@ def test_the_same_defect_is_logged_once_in_a_row(lines: LogCapture) -> None:
     assert events(lines) == ["tick_failed", "tick_failed"]
 
 
+def test_what_fails_after_a_tick_costs_nothing_but_itself(lines: LogCapture) -> None:
+    """It is tried after each tick, told of once, and those after it have their turn."""
+    loop = loop_of(lines, Published(), quiet(), quiet(), quiet())
+    tried: list[Snapshot] = []
+    seen: list[Snapshot] = []
+
+    def keeps_failing(snapshot: Snapshot) -> None:
+        tried.append(snapshot)
+        raise OSError("odd")
+
+    def works(snapshot: Snapshot) -> None:
+        seen.append(snapshot)
+        if len(seen) == 3:
+            loop.stop()
+
+    loop.run(keeps_failing, works)
+
+    assert (len(tried), len(seen)) == (3, 3)
+    assert events(lines) == ["after_tick_failed"]
+    assert lines.entries[0]["part"].endswith("keeps_failing")
+
+
 def test_a_database_that_is_gone_is_one_line(lines: LogCapture) -> None:
     """Its other probes fail for the same reason."""
     gone = [
