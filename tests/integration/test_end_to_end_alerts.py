@@ -1,6 +1,6 @@
 """From a database that cannot write to the person who is told: every program in between is real.
 
-A database whose flushes are throttled stops its writes; the daemon sees it; Prometheus with the
+A database whose device is throttled stops its writes; the daemon sees it; Prometheus with the
 shipped rules raises the alert, Alertmanager with the shipped routes tells a webhook. Then
 Prometheus is away: the daemon tells Alertmanager, and a webhook of its own, itself.
 """
@@ -9,7 +9,6 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from tests.integration.alerting_stack import (
     free_port,
     prometheus,
     wait_until,
-    writes,
 )
 from tests.integration.daemon import Daemon, daemon, workplace, write_config
+from tests.integration.stalling_disk import StallingDisk, stalling_disk
 from tests.unit.http_receiver import Receiver, receiving
 
 ALERT = "RocksdbWriteStopped"
@@ -66,6 +65,7 @@ class Stack:
     """
 
     place: Path
+    disk: StallingDisk
     running: Daemon
     instance: str
     alertmanager: Program
@@ -104,11 +104,12 @@ class Stack:
 
 @pytest.fixture(params=["", "source: ''"], ids=["inhibited", "identical"])
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """Everything but Prometheus and the writer. The agent's copy is another alert, which the
+    """Everything but Prometheus. The agent's copy is another alert, which the
     shipped rules inhibit, or, without the label ``source``, the same one."""
     port = free_port()
     with (
         workplace() as place,
+        stalling_disk(place) as disk,
         receiving() as pager,
         receiving() as own,
         alertmanager(place, pager) as running_alertmanager,
@@ -116,7 +117,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         config = write_config(
             place,
             CONFIG.format(
-                database=place / "db",
+                database=disk.database,
                 labels=request.param,
                 alertmanager=running_alertmanager.url,
                 webhook=own.url,
@@ -127,7 +128,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
         with daemon(place, "--config", config, *listen) as running:
             instance = f"{socket.gethostname()}:{port}"
             copy = "prometheus" if request.param else "smaxd"
-            yield Stack(place, running, instance, running_alertmanager, pager, own, copy)
+            yield Stack(place, disk, running, instance, running_alertmanager, pager, own, copy)
 
 
 def firing(program: Program) -> list[Any]:
@@ -139,18 +140,18 @@ def firing(program: Program) -> list[Any]:
 
 def test_a_stopped_database_is_told_of_once_whoever_tells(stack: Stack) -> None:
     """With Prometheus, without it, and with it again while the alert goes on."""
-    database, copy = stack.place / "db", stack.copy
+    disk, copy = stack.disk, stack.copy
     with stack.prometheus() as first:
-        with writes(database, stopped=True):
-            wait_until(lambda: firing(first), "Prometheus raises the alert")
-            wait_until(lambda: stack.told(stack.pager), "the webhook is told")
-            (raised,) = stack.known()
-            labels = {name: raised["labels"][name] for name in ("severity", "db", "instance")}
-            assert labels == {"severity": "critical", "db": "orders", "instance": stack.instance}
-            assert raised["annotations"]["runbook_url"].endswith(f"{ALERT}.md")
-        with writes(database, stopped=False):
-            wait_until(lambda: not firing(first), "Prometheus ends the alert")
-            wait_until(lambda: len(stack.told(stack.pager)) == 2, "the webhook is told of the end")
+        disk.stall()
+        wait_until(lambda: firing(first), "Prometheus raises the alert")
+        wait_until(lambda: stack.told(stack.pager), "the webhook is told")
+        (raised,) = stack.known()
+        labels = {name: raised["labels"][name] for name in ("severity", "db", "instance")}
+        assert labels == {"severity": "critical", "db": "orders", "instance": stack.instance}
+        assert raised["annotations"]["runbook_url"].endswith(f"{ALERT}.md")
+        disk.recover()
+        wait_until(lambda: not firing(first), "Prometheus ends the alert")
+        wait_until(lambda: len(stack.told(stack.pager)) == 2, "the webhook is told of the end")
     assert stack.told(stack.pager) == [("firing", "prometheus"), ("resolved", "prometheus")]
     assert stack.told(stack.own) == []
     stack.pager.requests.clear()
@@ -158,24 +159,21 @@ def test_a_stopped_database_is_told_of_once_whoever_tells(stack: Stack) -> None:
     stack.running.wait_until(
         lambda page: page.value("smaxd_scraper_absent") == 1.0, "Prometheus is missed"
     )
-    # A new database in its place: recovering the old one would be throttled, too.
-    shutil.rmtree(database)
-    with ExitStack() as until_the_end:
-        with writes(database, stopped=True):
-            wait_until(lambda: stack.told(stack.pager), "Alertmanager's webhook is told")
-            wait_until(lambda: stack.told(stack.own), "the agent's own webhook is told")
-            assert stack.told(stack.pager) == [("firing", copy)]
-            second = until_the_end.enter_context(stack.prometheus())
-            wait_until(lambda: firing(second), "Prometheus raises its own")
-            wait_until(lambda: "prometheus" in stack.sources(), "Alertmanager knows it")
-            time.sleep(SEVERAL_GROUP_INTERVALS_SECONDS)
-            assert stack.told(stack.own) == [("firing", copy)]
-            assert stack.heard() == ["prometheus"]
-        with writes(database, stopped=False):
-            wait_until(lambda: not firing(second), "Prometheus ends the alert")
-            wait_until(lambda: not stack.heard(), "Alertmanager knows of the end")
-            wait_until(lambda: len(stack.told(stack.own)) == 2, "so does the own webhook")
-            time.sleep(SEVERAL_GROUP_INTERVALS_SECONDS)
+    disk.stall()
+    wait_until(lambda: stack.told(stack.pager), "Alertmanager's webhook is told")
+    wait_until(lambda: stack.told(stack.own), "the agent's own webhook is told")
+    assert stack.told(stack.pager) == [("firing", copy)]
+    with stack.prometheus() as second:
+        wait_until(lambda: firing(second), "Prometheus raises its own")
+        wait_until(lambda: "prometheus" in stack.sources(), "Alertmanager knows it")
+        time.sleep(SEVERAL_GROUP_INTERVALS_SECONDS)
+        assert stack.told(stack.own) == [("firing", copy)]
+        assert stack.heard() == ["prometheus"]
+        disk.recover()
+        wait_until(lambda: not firing(second), "Prometheus ends the alert")
+        wait_until(lambda: not stack.heard(), "Alertmanager knows of the end")
+        wait_until(lambda: len(stack.told(stack.own)) == 2, "so does the own webhook")
+        time.sleep(SEVERAL_GROUP_INTERVALS_SECONDS)
 
     # Nobody was told twice that it fires: Alertmanager's receiver by each of the two at most once.
     told = stack.told(stack.pager)
