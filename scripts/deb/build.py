@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from installer.sources import WheelFile
@@ -59,9 +59,10 @@ def build(output: Path, revision: str, epoch: int) -> Path:
         lay_out(stage, bundled, version, epoch)
         architecture = run(["dpkg", "--print-architecture"], "no architecture").strip()
         write_control(stage, version, architecture, libraries(stage, Path(scratch)))
+        programs = (stage / VENV.lstrip("/") / "bin", stage / "DEBIAN")
         for path in (stage, *stage.rglob("*")):
             if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+                path.chmod(0o755 if path.is_dir() or is_program(path, programs) else 0o644)
                 os.utime(path, (epoch, epoch))
         package = output / f"smaxd_{version}_{architecture}.deb"
         run(
@@ -69,6 +70,11 @@ def build(output: Path, revision: str, epoch: int) -> Path:
             "the package could not be packed",
         )
     return package
+
+
+def is_program(path: Path, directories: Collection[Path]) -> bool:
+    """Tell whether a file is to be run. Wheels mark modules and libraries as well."""
+    return path.parent in directories and bool(path.stat().st_mode & stat.S_IXUSR)
 
 
 def interpreter() -> str:

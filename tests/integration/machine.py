@@ -5,6 +5,7 @@ The base system is made once by debootstrap and kept below .cache; each machine 
 
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -165,7 +166,9 @@ def _release() -> str:
 
 
 def _container_argv(root: Path) -> list[str]:
-    argv = ["systemd-nspawn", f"--directory={root}", f"--machine={root.parent.name}", "--boot"]
+    # A host's name, which may not hold all that the name of a temporary directory may.
+    name = f"smaxd-{secrets.token_hex(4)}"
+    argv = ["systemd-nspawn", f"--directory={root}", f"--machine={name}", "--boot"]
     # Without --register=no it wants systemd-machined. On a host that systemd has not booted there
     # is nobody to ask for a unit of its own, either.
     argv += ["--quiet", "--register=no", "--link-journal=no", "--private-network"]

@@ -1,16 +1,37 @@
 """The Debian package on a Debian that systemd has booted, beside a real RocksDB of another user."""
 
+import base64
 import re
-import signal
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import bcrypt
 import pytest
 
-from tests.integration.daemon import ROOT, WRITER, Page
+from tests.integration.daemon import ROOT, Page
+from tests.integration.installed_service import (
+    CONFIG,
+    DATABASE,
+    DROP_INS,
+    LONG_SECONDS,
+    NEXT_DEFAULT,
+    STATE,
+    Packages,
+    bring,
+    build_packages,
+    comes_back,
+    config_hash,
+    install,
+    installed_version,
+    is_active,
+    main_pid,
+    processes_of_the_user,
+    restart,
+    start_the_writer,
+    written_bytes,
+)
 from tests.integration.machine import Machine, booted, missing_for_a_machine
+from tests.unit.certificates import authority, needs_openssl
 
 pytestmark = [
     pytest.mark.long,
@@ -18,93 +39,67 @@ pytestmark = [
     pytest.mark.skipif(missing_for_a_machine() is not None, reason=str(missing_for_a_machine())),
 ]
 
-DATABASE = "/var/lib/app/db"
-CONFIG = "/etc/smaxd/smaxd.yaml"
-DROP_INS = "/etc/systemd/system/smaxd.service.d"
-STATE = "/var/lib/smaxd"
-FIRST, SECOND = "1", "2"
-"""Revisions of the package."""
+QUICK = "[Service]\nWatchdogSec=5s\nRestartSec=5s\n"
+"""The shipped unit waits a minute for a hung daemon."""
 
-APP_UNIT = f"""
-[Service]
-User=app
-Group=appdb
-UMask=0027
-StateDirectory=app
-StateDirectoryMode=0750
-Environment=PYTHONPATH=/opt/app PYTHONDONTWRITEBYTECODE=1
-ExecStart=/usr/bin/python3 /opt/app/writer.py {DATABASE} 1048576
+RECEIVER = """
+import http.server
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        proof = self.headers["Authorization"] or self.headers["webhook-signature"]
+        with open("/run/receiver/heard", "a") as heard:
+            print(self.path, str(proof).partition(",")[0], file=heard)
+        self.send_response(200)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", 9000), Receiver).serve_forever()
 """
-QUICK = "[Service]\nWatchdogSec=5s\nRestartSec=1s\n"
-"""The shipped unit waits a minute for a hung daemon, and ten seconds before it starts it again."""
+RECEIVER_UNIT = """
+[Service]
+RuntimeDirectory=receiver
+ExecStart=/usr/bin/python3 /opt/app/receiver.py
+"""
+EVERY_WAY_OUT = f"""
+tick_seconds: 1
+databases: [{{path: {DATABASE}, name: orders}}]
+fio: {{enabled: false}}
+textfile: {{path: /run/smaxd-textfile/smaxd.prom, interval_seconds: 1}}
+otlp: {{endpoint: "http://127.0.0.1:9000", interval_seconds: 1, headers_file: otlp-headers}}
+alerts: {{data_stale: {{threshold: 1, clear: 0, for_seconds: 0}}}}
+alerting:
+  group_wait_seconds: 0
+  delivery:
+    mode: always
+    webhooks: [{{url: "http://127.0.0.1:9000/webhook", name: hook, secret_file: webhook-secret}}]
+    apprise: [{{name: chat, url_file: apprise-url}}]
+"""
+"""As docs/web.md and docs/alerts.md have them. Without fio no S_max, so an alert fires at once."""
 
-LONG_SECONDS = 120.0
-"""fio's first run, a few ticks and the models take some seconds each on a busy host."""
+NOTHING_TO_TELL = {"pause", "alert_orders", "calibration", "process_io", "smart"}
+"""Probes of what nobody ordered, and of what the unit as shipped has no right to."""
 
-
-@dataclass(frozen=True)
-class Packages:
-    """The package, and its next revision."""
-
-    first: Path
-    second: Path
-
-    def of(self, revision: str) -> Path:
-        return self.first if revision == FIRST else self.second
+CREDENTIALS = {
+    "otlp-headers": "Authorization: Bearer token\n",
+    "webhook-secret": f"whsec_{base64.b64encode(bytes(32)).decode()}\n",
+    "apprise-url": "json://127.0.0.1:9000/chat\n",
+}
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
-    output = tmp_path_factory.mktemp("packages")
-    paths = []
-    for revision in (FIRST, SECOND):
-        done = subprocess.run(
-            [str(ROOT / "scripts/build-deb"), "--output", str(output), "--revision", revision],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        paths.append(Path(done.stdout.strip()))
-    return Packages(*paths)
+    return build_packages(tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture(scope="module")
 def machine(packages: Packages) -> Iterator[Machine]:
-    """With the packages in /packages, and a database in which user ``app`` writes all the time."""
+    """With the packages, and a database in which another user writes all the time."""
     with booted() as running:
-        for package in (packages.first, packages.second):
-            target = running.root / "packages" / package.name
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(package.read_bytes())
-        running.run("groupadd", "--system", "appdb")
-        running.run("useradd", "--system", "--gid", "appdb", "app")
-        install(running, packages, FIRST)
-        # A copy of its own: the application outlives every removal of the package.
-        running.run("mkdir", "/opt/app")
-        bundled = running.tell(
-            "sh", "-c", "ls -d /opt/smaxd/venv/lib/python3.*/site-packages/rocksdict"
-        )
-        running.run("cp", "-r", bundled, "/opt/app/rocksdict")
-        running.write("/opt/app/writer.py", WRITER)
-        running.write("/etc/systemd/system/app.service", APP_UNIT)
-        running.run("systemctl", "daemon-reload")
-        running.run("systemctl", "start", "app.service")
-        running.wait_until(
-            (running.root / f"{DATABASE}/CURRENT".lstrip("/")).exists, "the writer writes"
-        )
+        bring(running, packages)
+        install(running, packages.first)
+        start_the_writer(running)
         yield running
-
-
-def install(machine: Machine, packages: Packages, revision: str) -> None:
-    """As an administrator without a terminal does: questions are errors."""
-    machine.run("dpkg", "--install", f"/packages/{packages.of(revision).name}")
-
-
-def installed_version(machine: Machine) -> str:
-    return machine.tell(
-        "dpkg-query", "--show", "--showformat=${Version} ${db:Status-Status}", "smaxd"
-    )
 
 
 @pytest.fixture
@@ -114,7 +109,7 @@ def service(machine: Machine, packages: Packages) -> Machine:
     It has learned nothing yet, so it runs fio once more.
     """
     if not installed_version(machine).endswith(" installed"):
-        install(machine, packages, FIRST)
+        install(machine, packages.first)
     shipped = (ROOT / "configs/smaxd.yaml").read_text()
     machine.write(CONFIG, configured(shipped))
     access = (ROOT / "systemd/drop-ins/database-access.conf").read_text()
@@ -137,38 +132,10 @@ def configured(shipped: str) -> str:
     return changed
 
 
-def restart(machine: Machine) -> None:
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "reset-failed", "smaxd.service", check=False)
-    machine.run("systemctl", "restart", "smaxd.service")
-
-
-def main_pid(machine: Machine) -> str:
-    return machine.property_of("smaxd.service", "MainPID")
-
-
-def is_active(machine: Machine) -> bool:
-    return machine.tell("systemctl", "is-active", "smaxd.service") == "active"
-
-
-def comes_back(machine: Machine, pid: str) -> None:
-    """Wait until another process is the daemon, and answers."""
-    machine.wait_until(
-        lambda: is_active(machine) and main_pid(machine) not in {pid, "0"},
-        "systemd starts it again",
-        LONG_SECONDS,
-    )
-    machine.wait_until(lambda: machine.get("/healthz") == (200, "ok\n"), "it answers again")
-
-
-def processes_of_the_user(machine: Machine) -> str:
-    return machine.tell("ps", "--no-headers", "-o", "pid,args", "-U", "smaxd")
-
-
 def test_an_installed_package_is_a_service_that_runs(machine: Machine, packages: Packages) -> None:
     """Without a step of the administrator; active means that it has told systemd so."""
     machine.run("dpkg", "--purge", "smaxd")
-    install(machine, packages, FIRST)
+    install(machine, packages.first)
     assert machine.tell("systemctl", "is-enabled", "smaxd.service") == "enabled"
     assert is_active(machine)
     assert machine.property_of("smaxd.service", "Type") == "notify"
@@ -177,6 +144,10 @@ def test_an_installed_package_is_a_service_that_runs(machine: Machine, packages:
     owner = machine.tell("ps", "--no-headers", "-o", "user,group", "-p", main_pid(machine))
     assert owner.split() == ["smaxd", "smaxd"]
     assert machine.tell("dpkg", "--verify", "smaxd") == ""
+
+
+def without_success(page: Page) -> set[str]:
+    return {labels["probe"] for labels, value in page.samples("smax_probe_success") if value != 1.0}
 
 
 def test_it_tells_what_the_database_of_another_user_sustains(service: Machine) -> None:
@@ -194,8 +165,7 @@ def test_it_tells_what_the_database_of_another_user_sustains(service: Machine) -
         )
 
     service.wait_until(told, "S_max, put rate and capacity are on the page", LONG_SECONDS)
-    failed = [labels for labels, value in pages[-1].samples("smax_probe_success") if value != 1.0]
-    assert failed == []
+    assert without_success(pages[-1]) <= NOTHING_TO_TELL
     observed = pages[-1].value("smax_observed_puts_per_second", db="orders")
     print(
         f"S_max {pages[-1].value('smax_recommended_puts_per_second', db='orders'):.0f} puts/s, "
@@ -212,10 +182,9 @@ def test_no_system_call_that_it_makes_is_denied(service: Machine) -> None:
     pid = main_pid(service)
 
     def all_probes_answered() -> bool:
-        probes = {
-            labels["probe"]: value for labels, value in service.page().samples("smax_probe_success")
-        }
-        return probes.keys() >= {"fio", "secondary", "wal"} and set(probes.values()) == {1.0}
+        page = service.page()
+        probes = {labels["probe"] for labels, _ in page.samples("smax_probe_success")}
+        return probes >= {"fio", "secondary", "wal"} and without_success(page) <= NOTHING_TO_TELL
 
     service.wait_until(all_probes_answered, "every probe succeeds", LONG_SECONDS)
     assert main_pid(service) == pid
@@ -238,6 +207,94 @@ def test_the_discovery_drop_in_finds_and_reads_another_users_database(service: M
         service.wait_until(lambda probe=probe: succeeded(probe), f"{probe} succeeds", LONG_SECONDS)  # type: ignore[misc]
 
 
+def give_credentials(machine: Machine, credentials: Mapping[str, str]) -> None:
+    """Files that only root can read, and the drop-in that hands them to the service."""
+    lines = ["[Service]"]
+    for name, secret in credentials.items():
+        path = f"/etc/smaxd/credentials/{name}"
+        machine.write(path, secret)
+        machine.run("chmod", "600", path)
+        lines.append(f"LoadCredential={name}:{path}")
+    machine.write(f"{DROP_INS}/credentials.conf", "\n".join(lines))
+
+
+def test_every_way_out_works_in_the_sandbox_with_secrets_that_root_keeps(service: Machine) -> None:
+    """Textfile, OTLP, webhook and apprise, as the documentation has them; no system call denied.
+
+    The receiver is on this host, so that no drop-in opens the network.
+    """
+    service.write("/opt/app/receiver.py", RECEIVER)
+    service.write("/etc/systemd/system/receiver.service", RECEIVER_UNIT)
+    service.write("/etc/tmpfiles.d/textfile.conf", "d /run/smaxd-textfile 0755 smaxd smaxd\n")
+    service.run("systemd-tmpfiles", "--create", "textfile.conf")
+    service.write(f"{DROP_INS}/textfile.conf", "[Service]\nReadWritePaths=/run/smaxd-textfile\n")
+    service.write(f"{DROP_INS}/kill.conf", "[Service]\nSystemCallErrorNumber=kill\n")
+    give_credentials(service, CREDENTIALS)
+    service.write(CONFIG, EVERY_WAY_OUT)
+    restart(service)
+    service.run("systemctl", "restart", "receiver.service")
+    pid = main_pid(service)
+
+    def all_was_heard() -> bool:
+        heard = set(service.tell("cat", "/run/receiver/heard").splitlines())
+        return heard >= {"/v1/metrics Bearer token", "/webhook v1", "/chat None"}
+
+    service.wait_until(all_was_heard, "OTLP, webhook and apprise arrive", LONG_SECONDS)
+    assert service.tell("stat", "--format=%U %a", "/run/smaxd-textfile/smaxd.prom") == "smaxd 644"
+    service.run("systemctl", "reload", "smaxd.service")
+    assert main_pid(service) == pid
+    service.run("systemctl", "stop", "smaxd.service")
+    assert service.tell("ls", "-A", "/run/smaxd-textfile") == ""
+    assert "status=31/SYS" not in service.journal()
+    service.run("rm", "-r", "/run/smaxd-textfile", "/etc/tmpfiles.d/textfile.conf")
+
+
+@needs_openssl
+def test_the_listener_speaks_tls_with_a_key_that_root_keeps(
+    service: Machine, tmp_path: Path
+) -> None:
+    """And asks for a password, which the command line takes from its environment."""
+    signer = authority(tmp_path)
+    pair = signer.signs("server")
+    web_config = "/etc/smaxd/web-config.yml"
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    service.write("/etc/smaxd/server.crt", pair.certificate.read_text())
+    service.write(
+        web_config,
+        "tls_server_config:\n  cert_file: server.crt\n"
+        "  key_file: /run/credentials/smaxd.service/tls-key\n"
+        f"basic_auth_users: {{prometheus: {hashed}}}\n",
+    )
+    give_credentials(service, {"tls-key": pair.key.read_text()})
+    changed = service.read(CONFIG).replace("config_file: null", f"config_file: {web_config}")
+    service.write(CONFIG, changed)
+    restart(service)
+    service.run("systemctl", "reload", "smaxd.service")
+    service.write("/opt/app/authority.crt", signer.pair.certificate.read_text())
+    service.write("/opt/app/password", "secret")
+    access = {
+        "URL": "https://127.0.0.1:10390",
+        "CA_FILE": "/opt/app/authority.crt",
+        "USER": "prometheus",
+        "PASSWORD_FILE": "/opt/app/password",
+    }
+    variables = [f"SMAXD_{name}={value}" for name, value in access.items()]
+    assert "orders" in service.run("env", *variables, "smaxd", "status").stdout
+    assert service.run("env", *variables[:2], "smaxd", "status", check=False).returncode == 1
+
+
+def test_what_root_orders_reaches_the_daemon(service: Machine) -> None:
+    """Its files lie in a directory of the daemon's user, who must be able to read them."""
+    service.run("smaxd", "pause", "1h")
+    service.run("smaxd", "silence", "1h", "--db", "orders")
+    service.wait_until(
+        lambda: (service.page().value("smaxd_pause_remaining_seconds") or 0.0) > 0.0, "it pauses"
+    )
+    service.wait_until(
+        lambda: "silence" in service.tell("smaxd", "alerts"), "it tells of the silence"
+    )
+
+
 def test_a_killed_daemon_is_started_again(service: Machine) -> None:
     """kill -9, as the kernel does when memory runs out."""
     pid = main_pid(service)
@@ -246,14 +303,40 @@ def test_a_killed_daemon_is_started_again(service: Machine) -> None:
     assert service.property_of("smaxd.service", "NRestarts") == "1"
 
 
-def test_a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again(service: Machine) -> None:
+def stop_the_process(machine: Machine) -> None:
     """A stopped process answers nobody, and only the watchdog can tell."""
+    machine.run("kill", "-STOP", main_pid(machine))
+
+
+def hang_the_loop(machine: Machine) -> None:
+    """It waits for a file that nobody ever writes; the listener and the main thread live on."""
+    machine.run("rm", CONFIG)
+    machine.run("mkfifo", "--mode=644", CONFIG)
+    machine.run("kill", "-HUP", main_pid(machine))
+
+
+@pytest.mark.parametrize("hang", [stop_the_process, hang_the_loop])
+def test_a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again(
+    service: Machine, hang: Callable[[Machine], None]
+) -> None:
+    """The journal then shows where it hung, and the next one knows all that it had learned."""
+    good = service.read(CONFIG)
+    good = good.replace("\nprobe_timeout_seconds: 5\n", "\nprobe_timeout_seconds: 0.5\n")
+    service.write(CONFIG, good)
     service.write(f"{DROP_INS}/quick.conf", QUICK)
     restart(service)
     pid = main_pid(service)
-    service.run("kill", f"-{int(signal.SIGSTOP)}", pid)
+    hang(service)
+    service.wait_until(
+        lambda: f"Killing process {pid} (smaxd) with signal SIGABRT" in service.journal(),
+        "the watchdog fires",
+        LONG_SECONDS,
+    )
+    service.run("rm", CONFIG)
+    service.write(CONFIG, good)
     comes_back(service, pid)
-    assert "Watchdog timeout" in service.journal()
+    assert service.property_of("smaxd.service", "NRestarts") == "1"
+    assert 'agent/loop.py"' in service.journal()
     assert processes_of_the_user(service).count("smaxd run") == 1
 
 
@@ -292,11 +375,6 @@ def test_a_reload_of_a_broken_configuration_fails_and_changes_nothing(service: M
     )
 
 
-def config_hash(machine: Machine) -> str | None:
-    found = machine.page().samples("smaxd_config_info")
-    return found[0][0]["hash"] if found else None
-
-
 def test_a_stop_leaves_nothing(service: Machine) -> None:
     """No process, no private directory, no scratch file; and it is no failure."""
     service.wait_until(
@@ -311,18 +389,14 @@ def test_a_stop_leaves_nothing(service: Machine) -> None:
     assert left == [STATE]
 
 
-def written_bytes(machine: Machine) -> float:
-    return sum(value for _, value in machine.page().samples("smaxd_written_bytes_total"))
-
-
 def test_an_upgrade_keeps_state_and_configuration(service: Machine, packages: Packages) -> None:
     """The account of what was written goes on, the administrator's file stays, the service runs."""
-    install(service, packages, FIRST)
+    install(service, packages.first)
     service.wait_until(lambda: written_bytes(service) > 0.0, "fio's bytes are on the account")
     before, configuration = written_bytes(service), service.read(CONFIG)
     pid = main_pid(service)
-    install(service, packages, SECOND)
-    assert installed_version(service).split()[0].endswith(f"-{SECOND}")
+    install(service, packages.second)
+    assert installed_version(service).split()[0].endswith("-2")
     assert is_active(service)
     assert main_pid(service) != pid
     assert service.read(CONFIG) == configuration
@@ -330,11 +404,37 @@ def test_an_upgrade_keeps_state_and_configuration(service: Machine, packages: Pa
     assert service.page().samples("smax_database_size_bytes", db="orders")
 
 
+def test_an_upgrade_keeps_a_changed_configuration_where_the_default_changed_too(
+    service: Machine, packages: Packages
+) -> None:
+    """The new default lies beside it, and a purge takes that, too."""
+    install(service, packages.first)
+    configuration = service.read(CONFIG)
+    install(service, packages.other_default, "--force-confold")
+    assert service.read(CONFIG) == configuration
+    assert service.read(f"{CONFIG}.dpkg-dist").endswith(NEXT_DEFAULT)
+    assert is_active(service)
+    service.run("dpkg", "--purge", "smaxd")
+    assert not (service.root / "etc/smaxd").exists()
+
+
+def test_an_upgrade_brings_the_new_default_where_nothing_was_changed(
+    service: Machine, packages: Packages
+) -> None:
+    """Without a question."""
+    service.run("dpkg", "--purge", "smaxd")
+    install(service, packages.first)
+    install(service, packages.other_default)
+    assert service.read(CONFIG).endswith(NEXT_DEFAULT)
+    assert is_active(service)
+    service.run("dpkg", "--purge", "smaxd")
+
+
 def test_an_upgrade_leaves_a_disabled_service_alone(service: Machine, packages: Packages) -> None:
     """The administrator's decision outlives the package's default."""
     service.run("systemctl", "disable", "--now", "smaxd.service")
     try:
-        install(service, packages, SECOND)
+        install(service, packages.second)
         assert service.tell("systemctl", "is-enabled", "smaxd.service") == "disabled"
         assert not is_active(service)
     finally:
@@ -353,7 +453,7 @@ def test_a_removal_keeps_state_and_configuration_for_the_next_time(
         service.tell("find", "/opt/smaxd", "/usr/bin/smaxd", "-maxdepth", "0").count("No such") == 2
     )
     assert service.property_of("smaxd.service", "LoadState") == "masked"
-    install(service, packages, FIRST)
+    install(service, packages.first)
     assert is_active(service)
     assert service.read(CONFIG) == configuration
     service.wait_until(lambda: written_bytes(service) >= before, "the account goes on")

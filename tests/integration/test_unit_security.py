@@ -1,13 +1,15 @@
 """The unit and its drop-ins, judged by systemd's own tools, and by what the daemon really calls."""
 
+import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -37,7 +39,7 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 
 
-def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+def analyze(*words: str) -> CompletedProcess[str]:
     return subprocess.run(
         ["systemd-analyze", "--no-pager", *words],
         capture_output=True,
@@ -47,14 +49,19 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def exposure(root: Path, *drop_ins: Path) -> float:
-    """What ``systemd-analyze security`` says of the unit with these drop-ins, at worst 10."""
+def security(root: Path, *words: str, drop_ins: Iterable[Path] = ()) -> CompletedProcess[str]:
+    """What ``systemd-analyze security`` says of the unit with these drop-ins."""
     units = root / "usr/lib/systemd/system"
     (units / "smaxd.service.d").mkdir(parents=True)
     shutil.copy(UNIT, units)
     for drop_in in drop_ins:
         shutil.copy(drop_in, units / "smaxd.service.d")
-    said = analyze("security", "--offline=true", f"--root={root}", "smaxd.service")
+    return analyze("security", "--offline=true", f"--root={root}", *words, "smaxd.service")
+
+
+def exposure(root: Path, *drop_ins: Path) -> float:
+    """The overall level, at worst 10."""
+    said = security(root, drop_ins=drop_ins)
     found = re.search(r"Overall exposure level for smaxd\.service: ([0-9.]+)", said.stdout)
     assert found is not None, said.stdout + said.stderr
     return float(found[1])
@@ -80,6 +87,25 @@ def test_the_exposure_is_that_of_our_file(tmp_path: Path) -> None:
     worse.write_text("[Service]\nUser=root\nCapabilityBoundingSet=~\nSystemCallFilter=\n")
 
     assert exposure(tmp_path / "root", worse) > WITH_A_DROP_IN
+
+
+@needs_systemd
+def test_whatever_is_looser_than_it_could_be_has_its_reason_in_the_unit(tmp_path: Path) -> None:
+    """A comment names the setting, or stands right above it."""
+    unit = UNIT.read_text()
+    explained = set(re.findall(r"^#.*\n(\w+)=", unit, re.MULTILINE))
+    for comment in re.findall(r"^#.*$", unit, re.MULTILINE):
+        explained.update(re.findall(r"(\w+)=", comment))
+    said = security(tmp_path, "--json=short")
+    looser = {
+        setting
+        for finding in json.loads(said.stdout)
+        if finding["exposure"] is not None
+        for setting in re.findall(r"([A-Z]\w+)=", finding["name"])
+    }
+
+    assert "PrivateNetwork" in looser
+    assert looser - explained == set()
 
 
 @needs_systemd
