@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[2]
 def main() -> None:
     """Measure, print, and leave nothing behind, also on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="tests/bench/observer", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=10, help="of each kind (%(default)s)")
+    parser.add_argument(
+        "--pairs", type=int, default=10, help="of runs at saturation, for throughput (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=40, help="of a minute under load, for latency (%(default)s)"
+    )
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="measured in each run (%(default)g)"
     )
@@ -56,8 +61,8 @@ def main() -> None:
         help="a fast disk with room (%(default)s)",
     )
     arguments = parser.parse_args()
-    if arguments.pairs < 1 or arguments.seconds < 1 or arguments.probes < 0:
-        parser.error("--pairs must be at least 1, --seconds 1, --probes 0")
+    if arguments.pairs + arguments.rounds < 1 or arguments.seconds < 1 or arguments.probes < 0:
+        parser.error("there must be a pair or a round, --seconds at least 1, --probes 0")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         measured = observe(arguments)
@@ -98,8 +103,10 @@ def observe(arguments: argparse.Namespace) -> Measured:
         for pair, with_agent in alternating(arguments.pairs):
             say(f"pair {pair + 1} of {arguments.pairs}, {'with' if with_agent else 'without'}")
             saturated = runs.saturated(timing, with_agent=with_agent)
-            loaded = runs.loaded(timing, rate, with_agent=with_agent)
-            measured.add(pair, saturated, loaded, with_agent=with_agent)
+            measured.saturated[with_agent][pair] = saturated
+        for found in runs.rounds(timing, rate, arguments.rounds):
+            measured.rounds.append(found)
+            say(f"round {len(measured.rounds)} of {arguments.rounds}")
     return measured
 
 

@@ -9,14 +9,22 @@ import numpy as np
 from agent.config import Config
 from tests.bench.figures import machine
 from tests.bench.observer_runs import (
-    LoadedRun,
+    ROUND_WINDOW_SECONDS,
     ProbedLoad,
     ProbedSaturation,
+    Round,
     SaturatedRun,
     Timing,
 )
 from tests.bench.observing_agent import AgentUse
-from tests.bench.paired import Aim, Estimate, median_ratio, mixed_quantile, mixed_throughput
+from tests.bench.paired import (
+    Aim,
+    Estimate,
+    Values,
+    median_ratio,
+    mixed_quantile,
+    mixed_throughput,
+)
 
 PROBE_INTERVAL_SECONDS = Config().fio.interval_seconds
 THROUGHPUT_AIM = Aim(worse_is_lower=True, point_change=0.01, interval_change=0.03)
@@ -26,7 +34,7 @@ QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 @dataclass
 class Measured:
-    """Everything that was measured; by pair, without and with the agent."""
+    """Everything that was measured; saturation by pair, without and with the agent."""
 
     place: str
     timing: Timing
@@ -37,14 +45,7 @@ class Measured:
     saturated: dict[bool, dict[int, SaturatedRun]] = field(
         default_factory=lambda: {False: {}, True: {}}
     )
-    loaded: dict[bool, dict[int, LoadedRun]] = field(default_factory=lambda: {False: {}, True: {}})
-
-    def add(
-        self, pair: int, saturated: SaturatedRun, loaded: LoadedRun, *, with_agent: bool
-    ) -> None:
-        """Keep one side of a pair."""
-        self.saturated[with_agent][pair] = saturated
-        self.loaded[with_agent][pair] = loaded
+    rounds: list[Round] = field(default_factory=list)
 
     @property
     def probe_share(self) -> float:
@@ -60,10 +61,10 @@ class Measured:
         ]
 
     def latency_ratios(self, quantile: float) -> list[float]:
-        """The same of a latency quantile under load."""
+        """The same of a latency quantile under load, round by round."""
         return [
-            _quantile(run, quantile) / _quantile(self.loaded[False][pair], quantile)
-            for pair, run in sorted(self.loaded[True].items())
+            _quantile(each.latencies[True], quantile) / _quantile(each.latencies[False], quantile)
+            for each in self.rounds
         ]
 
     def probed_throughput_ratios(self) -> list[float]:
@@ -88,15 +89,15 @@ class Measured:
         """As ``latency_ratios``: the puts around probes mixed in by their share of time."""
         probed = np.concatenate([each.until_recovered for each in self.probed_loads])
         return [
-            mixed_quantile(run.latencies, probed, self.probe_share, quantile)
-            / _quantile(self.loaded[False][pair], quantile)
-            for pair, run in sorted(self.loaded[True].items())
+            mixed_quantile(each.latencies[True], probed, self.probe_share, quantile)
+            / _quantile(each.latencies[False], quantile)
+            for each in self.rounds
         ]
 
     def agent_uses(self) -> list[tuple[AgentUse, AgentUse]]:
         """The agent at the begin and end of each window with it."""
         uses = [run.agent for run in self.saturated[True].values()]
-        uses += [run.agent for run in self.loaded[True].values()]
+        uses += [each.agent for each in self.rounds]
         return [use for use in uses if use is not None]
 
 
@@ -107,8 +108,10 @@ def text(measured: Measured) -> str:
     lines = [
         f"{facts['processor']}, {facts['cores']} cores, Linux {facts['kernel']}, "
         f"load {facts['load']}; on {measured.place}",
-        f"{len(measured.saturated[True])} pairs of {timing.window:g} s after {timing.warm_up:g} s "
-        f"of load, in the order A B B A; load {measured.load_puts_per_second:.0f} puts/s, "
+        f"throughput: {len(measured.saturated[True])} pairs of {timing.window:g} s after "
+        f"{timing.warm_up:g} s of load, in the order A B B A",
+        f"latency: {len(measured.rounds)} rounds, each with twice {ROUND_WINDOW_SECONDS:g} s of "
+        f"either kind; load {measured.load_puts_per_second:.0f} puts/s, "
         f"{measured.load_ratio:.0%} of what is sustained",
         "medians of paired ratios, with the agent / without (bootstrap 95 % interval)",
         "",
@@ -145,16 +148,19 @@ def document(measured: Measured) -> dict[str, Any]:
             word: [run.puts_per_second for _, run in sorted(measured.saturated[side].items())]
             for word, side in (("with", True), ("without", False))
         },
-        "loaded": {
-            word: [
-                {
-                    "backlog": run.backlog,
-                    **{name: _quantile(run, quantile) for name, quantile in QUANTILES.items()},
-                }
-                for _, run in sorted(measured.loaded[side].items())
-            ]
-            for word, side in (("with", True), ("without", False))
-        },
+        "rounds": [
+            {
+                "backlog": each.backlog,
+                **{
+                    word: {
+                        name: _quantile(each.latencies[side], quantile)
+                        for name, quantile in QUANTILES.items()
+                    }
+                    for word, side in (("with", True), ("without", False))
+                },
+            }
+            for each in measured.rounds
+        ],
         "probe": {
             "throughput_ratios": measured.probed_throughput_ratios(),
             "seconds": [probed.probe_seconds for probed in measured.probed_saturations],
@@ -177,26 +183,23 @@ def document(measured: Measured) -> dict[str, Any]:
 def _estimates(measured: Measured) -> list[tuple[str, Estimate, Aim | None]]:
     # The aims hold with the default share of probes, so they stand there where it was measured.
     probed = bool(measured.probed_saturations)
-    throughput_aim, p99_aim = (None, None) if probed else (THROUGHPUT_AIM, P99_AIM)
-    found: list[tuple[str, Estimate, Aim | None]] = [
-        (
-            "throughput at saturation",
-            median_ratio(measured.throughput_ratios()),
-            throughput_aim,
-        )
-    ]
-    for name, quantile in QUANTILES.items():
+    words = f", with a probe each {PROBE_INTERVAL_SECONDS / 3600:g} h"
+    found: list[tuple[str, Estimate, Aim | None]] = []
+    if measured.saturated[True]:
+        aim = None if probed else THROUGHPUT_AIM
+        ratios = measured.throughput_ratios()
+        found.append(("throughput at saturation", median_ratio(ratios), aim))
+        if probed:
+            mixed = median_ratio(measured.throughput_ratios_with_probes())
+            found.append((f"throughput{words}", mixed, THROUGHPUT_AIM))
+    for name, quantile in QUANTILES.items() if measured.rounds else ():
+        aim = P99_AIM if name == "p99" else None
         ratios = measured.latency_ratios(quantile)
-        aim = p99_aim if name == "p99" else None
-        found.append((f"{name} put latency under load", median_ratio(ratios), aim))
-    if probed:
-        words = f"with a probe each {PROBE_INTERVAL_SECONDS / 3600:g} h"
-        ratios = measured.throughput_ratios_with_probes()
-        found.append((f"throughput, {words}", median_ratio(ratios), THROUGHPUT_AIM))
-        for name, quantile in QUANTILES.items():
-            ratios = measured.latency_ratios_with_probes(quantile)
-            aim = P99_AIM if name == "p99" else None
-            found.append((f"{name} put latency, {words}", median_ratio(ratios), aim))
+        estimate = median_ratio(ratios)
+        found.append((f"{name} put latency under load", estimate, None if probed else aim))
+        if probed:
+            mixed = median_ratio(measured.latency_ratios_with_probes(quantile))
+            found.append((f"{name} put latency{words}", mixed, aim))
     return found
 
 
@@ -238,6 +241,6 @@ def _cpu_ratio(first: AgentUse, last: AgentUse) -> float:
     return (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at)
 
 
-def _quantile(run: LoadedRun, quantile: float) -> float:
+def _quantile(latencies: Values, quantile: float) -> float:
     """In seconds; the same definition as of a mixture."""
-    return mixed_quantile(run.latencies, run.latencies, 0.0, quantile)
+    return mixed_quantile(latencies, latencies, 0.0, quantile)

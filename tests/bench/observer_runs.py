@@ -1,10 +1,10 @@
-"""One run of the observer bench: a restored database under load, with the agent or without."""
+"""The runs of the observer bench: a restored database under load, with the agent and without."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from tests.bench.observed_database import (
 )
 from tests.bench.observer_place import Place
 from tests.bench.observing_agent import AgentUse, ObservingAgent
-from tests.bench.paired import Values
+from tests.bench.paired import Values, alternating
 from tests.bench.processes import Program, smaxd_command
 from tests.bench.truth.load_driver import LoadDriver
 from tests.bench.writer import OpsReport
@@ -34,6 +34,13 @@ QUIET_SECONDS = 15.0
 
 RECOVERY_SECONDS = 10.0
 """After a probe: whatever it has held up is through by then."""
+
+ROUND_WINDOW_SECONDS = 15.0
+"""A round is four of these: with, without, without, with the agent, or the other way round."""
+
+ROUND_WINDOWS = 4
+SETTLING_SECONDS = 1.0
+"""Of each window of a round, left out: what is under way when the agent is stopped or goes on."""
 
 REPORT_SPARE_SECONDS = 3.0
 """db_bench runs so much longer than it is looked at, so that the last second is reported."""
@@ -56,12 +63,13 @@ class SaturatedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRun:
-    """The latency of every put of the window in seconds, and what the agent used in it."""
+class Round:
+    """The latencies in seconds of the puts that were due with and without the agent, and what it
+    used while it was at work."""
 
-    latencies: Values
+    latencies: dict[bool, Values]
     backlog: int
-    agent: tuple[AgentUse, AgentUse] | None
+    agent: tuple[AgentUse, AgentUse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +140,44 @@ class ObserverRuns:
                 _end(agent)
         return SaturatedRun(rate, None if first is None or last is None else (first, last))
 
-    def loaded(self, timing: Timing, rate: float, *, with_agent: bool) -> LoadedRun:
-        """Puts that arrive at ``rate``, whatever the database does."""
+    def rounds(self, timing: Timing, rate: float, number: int) -> Iterator[Round]:
+        """Puts that arrive at ``rate``, whatever the database does, in one long run: compactions
+        go on from window to window, and the agent is stopped and continued."""
         with self._driving(self._driver_tree.restore()) as driver:
-            agent = self._agent(with_agent)
+            agent = ObservingAgent(self._place, self._bench_tree.live, self._out / "smaxd.log")
             try:
                 driver.ask(f"open {rate:.3f} {timing.warm_up:g}", timing.warm_up)
-                first = None if agent is None else agent.use()
-                line = driver.ask(f"open {rate:.3f} {timing.window:g}", timing.window)
-                last = None if agent is None else agent.use()
+                for _, first in alternating((number + 1) // 2):
+                    if number > 0:
+                        yield self._round(driver, agent, rate, first=first)
+                        number -= 1
             finally:
-                _end(agent)
-        latencies = np.concatenate(self._writers_latencies())
-        agent_use = None if first is None or last is None else (first, last)
-        return LoadedRun(latencies, int(line["backlog"]), agent_use)
+                agent.resume()
+                agent.program.end()
+
+    def _round(
+        self, driver: LoadDriver, agent: ObservingAgent, rate: float, *, first: bool
+    ) -> Round:
+        """``first``: the agent is at work in the first window and in the last."""
+        at_work = [first, not first, not first, first]
+        before = agent.use()
+        switching = threading.Thread(target=_switch, args=(agent, at_work), name="switching")
+        switching.start()
+        seconds = ROUND_WINDOWS * ROUND_WINDOW_SECONDS
+        line = driver.ask(f"open {rate:.3f} {seconds:g}", seconds)
+        switching.join()
+        agent.resume()
+        after = agent.use()
+        arrivals, latencies = in_order(self._writers_latencies(), rate)
+        window, into = np.divmod(arrivals, ROUND_WINDOW_SECONDS)
+        counts = (into >= SETTLING_SECONDS) & (window < ROUND_WINDOWS)
+        with_agent = np.asarray(at_work)[np.minimum(window, ROUND_WINDOWS - 1).astype(int)]
+        worked = replace(after, at=before.at + at_work.count(True) * ROUND_WINDOW_SECONDS)
+        return Round(
+            {side: latencies[counts & (with_agent == side)] for side in (False, True)},
+            int(line["backlog"]),
+            (before, worked),
+        )
 
     def probed_saturation(self, warm_up: float) -> ProbedSaturation:
         """One probe of fio, as the daemon's, while db_bench writes as fast as it can."""
@@ -290,6 +322,15 @@ def _rate(ops: OpsReport, start: float, end: float) -> float:
             raise RuntimeError("db_bench's report does not cover the window")
         time.sleep(0.05)
     return rate
+
+
+def _switch(agent: ObservingAgent, at_work: list[bool]) -> None:
+    """Let the agent work in these windows, from now on, and stand still in the others."""
+    began = time.monotonic()
+    for number, works in enumerate(at_work):
+        _sleep_until(began + number * ROUND_WINDOW_SECONDS)
+        (agent.resume if works else agent.pause)()
+    _sleep_until(began + len(at_work) * ROUND_WINDOW_SECONDS)
 
 
 def _sleep_until(moment: float) -> None:

@@ -2,9 +2,13 @@
 
 import os
 import re
+import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from probes.rocksdb.discover import discover_databases
 from tests.bench.observer_place import Place
@@ -43,6 +47,22 @@ class ObservingAgent:
         environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self.program = Program(place.inside(argv), output, environ)
 
+    def pause(self) -> None:
+        """Stop it and its children where they are: they take no CPU and do no I/O."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The parent first: stopped, it starts no more children.
+        for process in _family(self.program.pid):
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                pass  # a child that has just ended
+
     def use(self) -> AgentUse:
         """What it has used so far; waits for its first tick."""
         page = self._page()
@@ -77,3 +97,13 @@ class ObservingAgent:
             if time.monotonic() > give_up:
                 raise RuntimeError("the daemon shows no page")
             time.sleep(POLL_SECONDS)
+
+
+def _family(pid: int) -> Iterator[psutil.Process]:
+    """A process, and then all its children of now."""
+    try:
+        leader = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    yield leader
+    yield from leader.children(recursive=True)

@@ -8,9 +8,9 @@ import pytest
 from tests.bench.observed_database import Tree, db_bench_argv, driver_argv, keys_for
 from tests.bench.observer_report import Measured, document, text
 from tests.bench.observer_runs import (
-    LoadedRun,
     ProbedLoad,
     ProbedSaturation,
+    Round,
     SaturatedRun,
     Timing,
     in_order,
@@ -50,18 +50,14 @@ def use(at: float, cpu: float, fio: float = 0.0) -> AgentUse:
 
 
 def measured(loss: float, slower: float, *, probes: int = 1) -> Measured:
-    """Ten pairs that all say the same, and probes that stop the database."""
+    """Ten pairs and ten rounds that all say the same, and probes that stop the database."""
     puts = np.linspace(1e-5, 1e-3, 1000)
     found = Measured("a made-up device", Timing(30.0, 60.0), 0.5, 5000.0)
     for pair in range(10):
-        found.add(pair, SaturatedRun(1000.0, None), LoadedRun(puts, 0, None), with_agent=False)
         agent = (use(0.0, 1.0), use(60.0, 1.3))
-        found.add(
-            pair,
-            SaturatedRun(1000.0 * (1 - loss), agent),
-            LoadedRun(puts * (1 + slower), 0, agent),
-            with_agent=True,
-        )
+        found.saturated[False][pair] = SaturatedRun(1000.0, None)
+        found.saturated[True][pair] = SaturatedRun(1000.0 * (1 - loss), agent)
+        found.rounds.append(Round({False: puts, True: puts * (1 + slower)}, 0, agent))
     for _ in range(probes):
         found.probed_saturations.append(ProbedSaturation(1000.0, 0.0, 3.0))
         found.probed_loads.append(ProbedLoad(puts, puts * 10, puts * 5, 13.0))
@@ -117,7 +113,8 @@ def test_the_document_has_every_run() -> None:
         "with": [990.0] * 10,
         "without": [1000.0] * 10,
     }
-    assert len(found["loaded"]["with"]) == 10
+    assert len(found["rounds"]) == 10
+    assert found["rounds"][0]["with"] == found["rounds"][0]["without"]
     assert found["agent"][0]["cpu_ratio"] == pytest.approx(0.005)
 
 
