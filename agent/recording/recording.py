@@ -158,7 +158,10 @@ class Recording:
             header: RecordingHeader = _HEADER.load(tree)
         except Malformed as error:
             raise RecordingError(f"{self._name}: damaged header: {error}") from error
-        wrong = problem(header.learned)
+        try:
+            wrong = problem(header.learned)
+        except TypeError as error:  # a field that the tree lacks is None, also where none may be
+            wrong = f"learned: {error}"
         if wrong is not None:
             raise RecordingError(f"{self._name}: damaged header: {wrong}")
         return header

@@ -18,13 +18,15 @@ class LogClock:
     """
 
     def __init__(self, offset_seconds: float) -> None:
-        self.first_micros: int | None = None
         self.last_micros: int | None = None
         self.opened_micros: int | None = None
         self.logged_before_header: int | None = None
         self.shifted_micros = 0
         """By how much all jumps together have moved the times of before."""
         self._offset = round(offset_seconds * 1e6)  # local time minus UTC
+        # As told by the first event, wherever it is: not by those that happen to be read with it.
+        self._first_local: int | None = None
+        self._first_offset = self._offset
         self._header_local: int | None = None
         self._jump: tuple[int, int] | None = None  # micros, and half way between the clocks
         self._block, self._line_start = b"", 0
@@ -33,19 +35,23 @@ class LogClock:
         """A time that the LOG prints."""
         return local_micros - self._offset
 
+    @property
+    def first_micros(self) -> int | None:
+        """When the oldest line was written."""
+        return None if self._first_local is None else self._first_local - self._first_offset
+
     # -- where reading is
 
     def begin(self, block: bytes) -> None:
-        """Whole lines are being read. Before any event, which tells the offset that it is
-        converted by, the first line's time is taken."""
+        """Whole lines are being read."""
         self._block = block
-        if self.first_micros is not None:
+        if self._first_local is not None:
             return
         start = 0
         for _ in range(_MAX_LINES_WITHOUT_TIME):
             local = log_lines.line_micros(block[start : start + 40])
             if local is not None:
-                self.first_micros = self.utc(local)
+                self._first_local = local
                 return
             start = block.find(b"\n", start) + 1
             if start == 0:
@@ -103,7 +109,7 @@ class LogClock:
         change = offset - self._offset
         self._offset = offset
         if guessed:
-            self.first_micros = _shifted(self.first_micros, -change)
+            self._first_offset = offset
             self.opened_micros = _shifted(self.opened_micros, -change)
 
     # -- the header, which is repeated when a LOG rolls by size
@@ -159,7 +165,7 @@ class LogClock:
             return 0
         micros, self._jump = self._jump[0], None
         self.shifted_micros += micros
-        self.first_micros = _shifted(self.first_micros, micros)
+        self._first_local = _shifted(self._first_local, micros)
         self.last_micros = _shifted(self.last_micros, micros)
         self.opened_micros = _shifted(self.opened_micros, micros)
         self._header_local = _shifted(self._header_local, micros)
