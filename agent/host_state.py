@@ -168,7 +168,7 @@ class HostState:
         devices: dict[str, DeviceSnapshot],
         databases: tuple[DatabaseSnapshot, ...],
     ) -> tuple[DeviceSnapshot, ...]:
-        self._probing.follow(databases, devices, findings.at)
+        self._probing.follow(databases, devices, findings)
         decided = []
         for device in findings.devices:
             snapshot = devices[device.name]

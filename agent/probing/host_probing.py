@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from agent.bandwidth import CapacityEstimate
 from agent.findings import DeviceFindings, Findings
+from agent.probing.database_gates import DatabaseGates
 from agent.probing.scheduler import Outcome, ProbeRun, ProbeScheduler, ProbeView
 from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing
@@ -15,15 +15,8 @@ from agent.snapshot import DatabaseSnapshot, ProbingSnapshot
 OPENING_SECONDS: Final = 30.0
 """So long after a database was opened anew it is left to itself."""
 
-
-@dataclass(slots=True)
-class _Seen:
-    """What was last seen of a database."""
-
-    incarnation: int
-    opened_at: float | None
-    stall_seconds: float | None
-    stalled_at: float | None
+HANGS_AFTER_SECONDS: Final = 900.0
+"""No run of fio is longer: it hangs on a device that is gone, and no other waits for it."""
 
 
 class HostProbing:
@@ -34,7 +27,8 @@ class HostProbing:
         self._schedulers: dict[str, ProbeScheduler] = {}
         self._runs: dict[str, Counter[str]] = {}
         self._ended: dict[str, float] = {}
-        self._databases: dict[str, _Seen] = {}
+        self._databases: dict[str, DatabaseGates] = {}
+        self._active_since: dict[str, float] = {}
         self._due: dict[str, ProbeRun] = {}
 
     def configure(self, settings: ProbingSettings) -> None:
@@ -44,33 +38,26 @@ class HostProbing:
             self._schedulers.clear()
 
     def follow(
-        self, databases: Collection[DatabaseSnapshot], devices: Collection[str], now: float
+        self, databases: Collection[DatabaseSnapshot], devices: Collection[str], findings: Findings
     ) -> None:
-        """Take one tick of all databases into account; ``devices`` are those that carry them."""
+        """Take one tick of all databases into account; ``devices`` are those that carry them.
+
+        ``findings`` is what the tick read, of each of ``databases`` too.
+        """
         for name in self._schedulers.keys() - set(devices):
             del self._schedulers[name]
+            self._due.pop(name, None)
         for gone in self._databases.keys() - {database.name for database in databases}:
             del self._databases[gone]
+        read = {database.name: database for database in findings.databases}
         for database in databases:
-            self._follow(database, now)
-
-    def _follow(self, database: DatabaseSnapshot, now: float) -> None:
-        total = None
-        if isinstance(database.stall_seconds, Known):
-            total = sum(database.stall_seconds.value.values())
-        seen = self._databases.get(database.name)
-        if seen is None:
-            seen = _Seen(database.incarnations, None, total, None)
-            self._databases[database.name] = seen
-        if database.incarnations != seen.incarnation:
-            # From 0 on it is only looked at, whenever it was opened.
-            seen.opened_at = now if seen.incarnation else None
-            seen.incarnation, seen.stall_seconds = database.incarnations, total
-        if isinstance(database.stalls, Known) and database.stalls.value:
-            seen.stalled_at = now
-        if total is not None and seen.stall_seconds is not None and total > seen.stall_seconds:
-            seen.stalled_at = now
-        seen.stall_seconds = total if total is not None else seen.stall_seconds
+            gates = self._databases.setdefault(database.name, DatabaseGates())
+            gates.follow(database, read[database.name], findings.at, findings.wall_seconds)
+        self._active_since = {
+            device.name: self._active_since.get(device.name, findings.at)
+            for device in findings.devices
+            if device.fio_active
+        }
 
     def decide(
         self,
@@ -115,19 +102,21 @@ class HostProbing:
         estimate: CapacityEstimate,
         names: tuple[str, ...],
     ) -> ProbeView:
-        now, budget = findings.at, device.budget
+        now, budget, pause = findings.at, device.budget, findings.pause
         seen = [self._databases[name] for name in names if name in self._databases]
         return ProbeView(
             now=now,
             enabled=self._settings.enabled,
             running=device.fio_active,
-            pause_remaining_seconds=(
-                findings.pause.value if isinstance(findings.pause, Known) else None
-            ),
+            pause_remaining_seconds=pause.value if isinstance(pause, Known) else None,
+            pause_unknown=_pause_unknown(pause),
             stalled_at=max((s.stalled_at for s in seen if s.stalled_at is not None), default=None),
+            stalls_unknown=next((s.stalls_unknown for s in seen if s.stalls_unknown), None),
             opening=any(
-                s.opened_at is not None and now - s.opened_at < OPENING_SECONDS for s in seen
+                s.recovering or (s.opened_at is not None and now - s.opened_at < OPENING_SECONDS)
+                for s in seen
             ),
+            other_run=self._other_run(device.name, now),
             pressure_ratio=(
                 findings.pressure.value.some_avg10_ratio
                 if isinstance(findings.pressure, Known)
@@ -143,10 +132,27 @@ class HostProbing:
             contradiction=estimate.contradiction(now),
         )
 
+    def _other_run(self, device: str, now: float) -> str | None:
+        """Another device that fio writes to, or is about to: two runs may share what they measure,
+        a disk under both or the way to it."""
+        under_way = (
+            name for name, since in self._active_since.items() if now - since < HANGS_AFTER_SECONDS
+        )
+        return next((name for name in (*under_way, *self._due) if name != device), None)
+
     def due(self) -> Mapping[str, ProbeRun]:
-        """The runs to start now, by device; asking counts as their start."""
+        """The runs to start now, by device; asking counts as their start. At most one."""
         due = {name: run for name, run in self._due.items() if name in self._schedulers}
         self._due.clear()
         for name, run in due.items():
             self._schedulers[name].started(run)
         return due
+
+
+def _pause_unknown(pause: Known[float] | Missing) -> str | None:
+    """Why it cannot be told whether the operator has paused, and what to do; None when it can."""
+    if isinstance(pause, Known) or pause.reason == "not_paused":
+        return None
+    if pause.reason == "pause_unusable":
+        return pause.detail  # names the file, and what to do with it
+    return f"{pause.detail}; check the state directory"

@@ -89,4 +89,4 @@ class PauseCountdown:
         if pause != self._pause:
             self._pause = pause
             self._ends_at = now + pause.remaining_seconds(wall_seconds)
-        return max(0.0, self._ends_at - now)
+        return max(0.0, min(pause.seconds, self._ends_at - now))

@@ -43,7 +43,7 @@ class PauseProbe:
         """Seconds for which the operator wants no probe.
 
         Raises NoData "not_paused", also when it is over; ProbeFailed "pause_unusable" for a file
-        that is damaged or another user's: it pauses nothing, and that must be told.
+        that is damaged or another user's: it may be a pause, so whoever would write waits.
         """
         pause = self._pause()
         left = self._countdown.remaining_seconds(pause, self._clock.monotonic(), self._clock.wall())

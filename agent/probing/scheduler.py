@@ -47,6 +47,9 @@ RARELY_SHARE: Final = 1.0 / 6.0
 """Of the interval, the least time between two runs for a contradiction or a lower bound, which a
 run need not end: natural traffic may for ever be faster than fio, or fio held by its own limit."""
 
+PAUSED: Final = frozenset({"paused", "pause_unknown"})
+"""What is told even while no run is wanted: who paused wants to see it."""
+
 CHEAPER: Final = (FioMode.ACCURATE, FioMode.BALANCED, FioMode.FAST)
 
 
@@ -65,16 +68,22 @@ class ProbeView:
 
     ``now`` and ``stalled_at`` are monotonic seconds. ``stalled_at`` is the last moment at which a
     database on the device was seen stopped or delayed, ``pressure_ratio`` the host's PSI io "some"
-    of the last 10 s, ``opening`` whether a database on it is being opened or recovered. The last
-    two are of ``CapacityEstimate``: its measurement before caps, and what contradicts it.
+    of the last 10 s, ``opening`` whether a database on it is being opened or recovered.
+    ``pause_unknown`` and ``stalls_unknown`` are sentences why it cannot be told whether the
+    operator has paused, or a database is stalled; ``other_run`` is another device that fio writes
+    to. The last two are of ``CapacityEstimate``: its measurement before caps, and what contradicts
+    it.
     """
 
     now: float
     enabled: bool
     running: bool
     pause_remaining_seconds: float | None
+    pause_unknown: str | None
     stalled_at: float | None
+    stalls_unknown: str | None
     opening: bool
+    other_run: str | None
     pressure_ratio: float | None
     free_bytes: int | None
     size_bytes: int | None
@@ -170,7 +179,7 @@ class ProbeScheduler:
             answer = _Answer("disabled", "fio is switched off in the configuration")
         elif view.running:
             answer = _Answer("running", "a run is under way")
-        elif closed and (mode is not None or closed[0].reason == "paused"):
+        elif closed and (mode is not None or closed[0].reason in PAUSED):
             answer = closed[0]
         else:
             answer = why
@@ -192,11 +201,18 @@ class ProbeScheduler:
                 "paused",
                 f"paused by the operator for another {view.pause_remaining_seconds / 60:.0f} min",
             )
+        if view.pause_unknown is not None:
+            yield _Answer(
+                "pause_unknown",
+                f"whether fio is paused cannot be told: {view.pause_unknown}",
+            )
         if view.opening:
             yield _Answer("database_opening", "a database is being opened or recovered")
         if view.stalled_at is not None and view.now - view.stalled_at <= STALL_QUIET_SECONDS:
             ago = max(0.0, view.now - view.stalled_at)
             yield _Answer("stalled_recently", f"writes were stopped or delayed {ago:.0f} s ago")
+        if view.stalls_unknown is not None:
+            yield _Answer("stalls_unknown", view.stalls_unknown)
         if view.pressure_ratio is not None:
             usual = self._pressure.level()
             limit = (
@@ -210,6 +226,8 @@ class ProbeScheduler:
                     "pressure_high",
                     f"tasks wait for I/O {view.pressure_ratio:.0%} of the time; usual: {against}",
                 )
+        if view.other_run is not None:
+            yield _Answer("another_probe", f"fio measures {view.other_run}; one device at a time")
         waits = self.backing_off_seconds(view.now)
         if waits > 0 and not view.running:
             yield _Answer(

@@ -7,15 +7,26 @@ import pytest
 
 from agent.bandwidth import CapacityEstimate
 from agent.config import FioSettings
-from agent.findings import DeviceBudget, DeviceFindings, FioEnded
-from agent.probing.host_probing import OPENING_SECONDS, HostProbing
+from agent.findings import DatabaseFindings, DeviceBudget, DeviceFindings, FioEnded
+from agent.probing.database_gates import LONGEST_RECOVERY_SECONDS
+from agent.probing.host_probing import HANGS_AFTER_SECONDS, OPENING_SECONDS, HostProbing
 from agent.probing.scheduler import STALL_QUIET_SECONDS
 from agent.probing.settings import probing_settings
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, ProbingSnapshot
 from probes.fio import DEFAULT_LIMITS, FioMode
 from probes.rocksdb.samples import StallCondition
-from tests.unit.agent_samples import a_device, device_findings, findings_of, known
+from tests.unit.agent_samples import (
+    WALL,
+    a_device,
+    a_fingerprint,
+    a_log,
+    a_wal,
+    database_findings,
+    device_findings,
+    findings_of,
+    known,
+)
 from tests.unit.snapshots import busy_database
 
 BUDGET = known(DeviceBudget(4_000_000_000, 4_000_000_000))
@@ -24,6 +35,9 @@ CALM: dict[str, Any] = {"stalls": Known((), "log", 0.0), "stall_seconds": known(
 
 def a_database(**changes: Any) -> DatabaseSnapshot:
     return dataclasses.replace(busy_database(), **{"incarnations": 1, **CALM, **changes})
+
+
+NOT_PAUSED = Missing("not_paused", "the operator has not paused the probes")
 
 
 def sda(**changes: Any) -> DeviceFindings:
@@ -42,17 +56,37 @@ class Host:
         at: float,
         *databases: DatabaseSnapshot,
         device: DeviceFindings | None = None,
-        **findings: Any,
+        read: DatabaseFindings | None = None,
+        **changes: Any,
     ) -> ProbingSnapshot:
+        """``read`` is what was read of the databases; their LOGs tell of nothing by default."""
         device = device or sda()
-        self.probing.follow(databases, ["sda"], at)
+        read = read or a_reading()
+        findings = findings_of(
+            at,
+            databases=tuple(dataclasses.replace(read, name=one.name) for one in databases),
+            **{"devices": (device,), "pause": NOT_PAUSED, **changes},
+        )
+        self.probing.follow(databases, [one.name for one in findings.devices], findings)
         return self.probing.decide(
             device,
-            findings_of(at, **findings),
+            findings,
             CapacityEstimate(86400.0),
             [database.name for database in databases],
             known_before=self._known_before,
         )
+
+
+def a_reading(**changes: Any) -> DatabaseFindings:
+    """Of a database that was opened an hour ago, and created long before."""
+    fingerprint = a_fingerprint(WALL - 86400.0)
+    return database_findings(**{"log": known(a_log()), "fingerprint": fingerprint, **changes})
+
+
+def owned(pid: int | None, manifest: str) -> Known[Any]:
+    """The fingerprint of a database that ``pid`` has open."""
+    fingerprint = a_fingerprint(WALL - 86400.0).value
+    return known(dataclasses.replace(fingerprint, owner_pid=pid, manifest_name=manifest))
 
 
 def test_a_run_is_due_once() -> None:
@@ -94,9 +128,86 @@ def test_a_stall_between_two_ticks_closes_the_gate() -> None:
     assert after.closed == ("stalled_recently",)
 
 
-def test_stall_seconds_of_before_the_start_close_nothing() -> None:
-    """They are what the LOG tells of its whole life."""
-    assert Host().tick(0.0, a_database(stall_seconds=known({"stopped": 99.0}))).closed == ()
+@pytest.mark.parametrize(("newest_ago", "closes"), [(5.0, True), (61.0, False)])
+def test_a_stall_of_before_the_start_closes_the_gate_while_it_may_be_a_minute_ago(
+    newest_ago: float, closes: bool
+) -> None:
+    """It ended no later than the newest line of the LOG, which does not tell when."""
+    stalled = a_database(stall_seconds=known({"stopped": 99.0}))
+    read = a_reading(log=known(a_log(last_wall_seconds=WALL - newest_ago)))
+    host = Host()
+    before = host.tick(-1.0, a_database(stall_seconds=Missing("timeout", "log has hung for 5 s")))
+    first = host.tick(0.0, stalled, read=read)
+    until = max(0.0, STALL_QUIET_SECONDS - newest_ago)
+    last = host.tick(until, stalled, read=read)
+    after = host.tick(until + 1.0, stalled, read=read)
+    assert before.closed == after.closed == ()
+    assert first.closed == last.closed == (("stalled_recently",) if closes else ())
+
+
+def test_a_start_beside_a_log_without_stalls_waits_for_nothing() -> None:
+    """The first measurement comes with the first tick."""
+    assert Host().tick(0.0, a_database()).reason == "first_measurement"
+
+
+@pytest.mark.parametrize(
+    ("reason", "closed"),
+    [
+        ("log_not_permitted", ("stalls_unknown",)),
+        ("log_unreadable", ("stalls_unknown",)),
+        ("timeout", ("stalls_unknown",)),
+        ("not_readable", ("stalls_unknown",)),
+        ("no_log", ()),
+        ("log_has_no_events", ()),
+        ("not_open", ()),
+        ("database_missing", ()),
+    ],
+)
+def test_a_database_whose_stalls_cannot_be_told_is_taken_to_be_stalled(
+    reason: str, closed: tuple[str, ...]
+) -> None:
+    """But not one that nobody has open, or whose LOG never tells of any."""
+    unknown = Missing(reason, "/db/LOG may not be read; run as its owner or as root")
+    said = Host().tick(0.0, a_database(stalls=unknown, stall_seconds=unknown))
+    assert said.closed == closed
+    if closed:
+        assert said.reason == "stalls_unknown"
+        assert "run as its owner or as root" in said.detail
+        assert a_database().name in said.detail
+
+
+def test_the_gate_opens_once_the_log_can_be_read() -> None:
+    """Without a restart."""
+    host = Host()
+    unknown = Missing("log_not_permitted", "/db/LOG may not be read")
+    assert host.tick(0.0, a_database(stalls=unknown, stall_seconds=unknown)).closed
+    assert host.tick(1.0, a_database()).closed == ()
+
+
+@pytest.mark.parametrize(
+    ("pause", "closed", "advice"),
+    [
+        (NOT_PAUSED, (), ""),
+        (known(600.0), ("paused",), "by the operator"),
+        (
+            Missing("pause_unusable", "/s/pause.json: damaged; remove it, or pause again"),
+            ("pause_unknown",),
+            "/s/pause.json: damaged; remove it",
+        ),
+        (
+            Missing("timeout", "pause has hung for 6 s"),
+            ("pause_unknown",),
+            "check the state directory",
+        ),
+    ],
+)
+def test_a_pause_that_cannot_be_read_is_one(
+    pause: Known[float] | Missing, closed: tuple[str, ...], advice: str
+) -> None:
+    """The operator who asked for it may not look again."""
+    said = Host().tick(0.0, a_database(), pause=pause)
+    assert said.closed == closed
+    assert advice in said.detail
 
 
 def test_a_database_that_is_opened_anew_is_left_to_itself() -> None:
@@ -106,6 +217,131 @@ def test_a_database_that_is_opened_anew_is_left_to_itself() -> None:
     assert host.tick(1.0, a_database(incarnations=1)).closed == ()
     assert host.tick(50.0, a_database(incarnations=2)).closed == ("database_opening",)
     assert host.tick(50.0 + OPENING_SECONDS, a_database(incarnations=2)).closed == ()
+
+
+@pytest.mark.parametrize(
+    ("created_ago", "opened_ago", "closes"),
+    [(86400.0, 5.0, True), (86400.0, OPENING_SECONDS + 1.0, False), (5.0, 5.0, False)],
+    ids=["reopened", "reopened long ago", "created"],
+)
+def test_a_database_reopened_just_before_the_start_is_left_to_itself(
+    created_ago: float, opened_ago: float, closes: bool
+) -> None:
+    """As long as one that is seen to be reopened; a new one has nothing to recover."""
+    read = a_reading(
+        log=known(a_log(opened_wall_seconds=WALL - opened_ago)),
+        fingerprint=a_fingerprint(WALL - created_ago),
+    )
+    host = Host()
+    first = host.tick(0.0, a_database(), read=read)
+    after = host.tick(OPENING_SECONDS - opened_ago, a_database(), read=read)
+    assert first.closed == (("database_opening",) if closes else ())
+    assert after.closed == ()
+
+
+RECOVERED = {
+    "another MANIFEST": ("MANIFEST-000012", 7),
+    "another WAL": ("MANIFEST-000005", 11),
+}
+
+
+@pytest.mark.parametrize("sign", RECOVERED)
+def test_a_recovery_keeps_the_gate_closed_however_long_it_takes(sign: str) -> None:
+    """From a new owner until RocksDB begins new files, and a while more."""
+    host = Host()
+
+    def tick(at: float, incarnation: int, pid: int | None, files: tuple[str, int]) -> Any:
+        manifest, wal_number = files
+        read = a_reading(fingerprint=owned(pid, manifest), wal=a_wal(at, 1, wal_number=wal_number))
+        return host.tick(at, a_database(incarnations=incarnation), read=read).closed
+
+    before, after = ("MANIFEST-000005", 7), RECOVERED[sign]
+    assert tick(0.0, 1, None, before) == ()
+    for at in (10.0, 10.0 + OPENING_SECONDS, 600.0):
+        assert tick(at, 2, 42, before) == ("database_opening",)
+    assert tick(610.0, 2, 42, after) == ("database_opening",)
+    assert tick(610.0 + OPENING_SECONDS, 2, 42, after) == ()
+
+
+UNDER_WAY = {"last_sequence": 500, "wal_number": 7}
+
+
+@pytest.mark.parametrize(
+    ("wal", "levels", "closes"),
+    [
+        (UNDER_WAY, {}, True),
+        (UNDER_WAY | {"last_sequence": 501}, {}, False),
+        (UNDER_WAY, {"default": (1,)}, False),
+        (None, {}, False),
+    ],
+    ids=["not a put", "it takes puts", "it has flushed", "its WAL is empty"],
+)
+def test_a_recovery_that_was_under_way_at_the_start_keeps_the_gate_closed(
+    wal: dict[str, int] | None, levels: dict[str, tuple[int, ...]], closes: bool
+) -> None:
+    """However long ago it began, unless the database shows that it is over."""
+    log = known(a_log(opened_wall_seconds=WALL - 300.0, level_files=levels))
+    empty = Missing("wal_empty", "nothing was written yet")
+
+    def tick(at: float, seen: dict[str, int] | None) -> tuple[str, ...]:
+        reading = empty if seen is None else a_wal(at, **seen)
+        return host.tick(at, a_database(), read=a_reading(log=log, wal=reading)).closed
+
+    host = Host()
+    tick(0.0, None if wal is None else UNDER_WAY)
+    assert tick(1.0, wal) == (("database_opening",) if closes else ())
+    if closes:
+        assert tick(200.0, wal) == ("database_opening",)
+        assert tick(210.0, UNDER_WAY | {"wal_number": 11}) == ("database_opening",)
+        assert tick(210.0 + OPENING_SECONDS, UNDER_WAY | {"wal_number": 11}) == ()
+
+
+def test_a_recovery_whose_end_is_not_seen_does_not_close_the_gate_for_ever() -> None:
+    """Whatever a version of RocksDB does without new files."""
+    host = Host()
+    for at, pid in ((0.0, 41), (10.0, 42)):
+        read = a_reading(fingerprint=owned(pid, "MANIFEST-000005"))
+        host.tick(at, a_database(), read=read)
+    ends = 10.0 + LONGEST_RECOVERY_SECONDS
+    assert host.tick(ends - 1.0, a_database(), read=read).closed == ("database_opening",)
+    assert host.tick(ends, a_database(), read=read).closed == ()
+
+
+@pytest.mark.parametrize("owner", [None, 42], ids=["closed again", "not seen for a moment"])
+def test_an_owner_that_vanishes_or_returns_recovers_nothing(owner: int | None) -> None:
+    """A process that died in its recovery holds the gate no longer than an opening."""
+    host = Host()
+    pids = [41, 42, None, None] if owner is None else [42, None, 42, 42]
+    for at, pid in zip((0.0, 1.0, 2.0, 3.0), pids, strict=True):
+        read = a_reading(fingerprint=owned(pid, "MANIFEST-000005"))
+        closed = host.tick(at, a_database(), read=read).closed
+    assert closed == ()
+
+
+def two_devices(host: Host, at: float, *, sda_active: bool = False) -> dict[str, str]:
+    """Why fio is to run, or not, on each of two devices that were never measured."""
+    devices = (sda(fio_active=sda_active), sda(name="sdb"))
+    return {
+        one.name: host.tick(at, a_database(), device=one, devices=devices).reason for one in devices
+    }
+
+
+def test_one_device_is_measured_after_the_other() -> None:
+    """They may share a disk, and would measure each other."""
+    host = Host()
+    assert two_devices(host, 0.0) == {"sda": "first_measurement", "sdb": "another_probe"}
+    assert list(host.probing.due()) == ["sda"]
+    assert two_devices(host, 1.0, sda_active=True) == {"sda": "running", "sdb": "another_probe"}
+    assert host.probing.due() == {}
+
+
+def test_a_run_that_hangs_keeps_no_other_device_waiting() -> None:
+    """On a disk that is gone it may hang for good."""
+    host = Host()
+    two_devices(host, 0.0, sda_active=True)
+    late = two_devices(host, HANGS_AFTER_SECONDS, sda_active=True)
+    assert late == {"sda": "running", "sdb": "first_measurement"}
+    assert list(host.probing.due()) == ["sdb"]
 
 
 def test_without_a_budget_the_reason_is_that_of_the_account() -> None:

@@ -118,7 +118,7 @@ def test_without_a_state_directory_nothing_is_paused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["garbage", "link", "pipe", "directory", "large"])
-def test_a_file_that_cannot_be_used_pauses_nothing_and_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, kind: str) -> None:
     """Nor does it keep the daemon waiting."""
     path = tmp_path / FILE_NAME
     if kind == "garbage":
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_used_pauses_nothing_and_is_told(tmp_path: Path, k
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_owners(tmp_path: Path) -> None:
-    """Another user's file pauses nothing; what root writes belongs to the directory's owner."""
+    """Another user's file is not believed; what root writes belongs to the directory's owner."""
     os.chown(tmp_path, 12345, 12345)
     path = write_pause(str(tmp_path), PAUSE)
     assert os.stat(path).st_uid == 12345

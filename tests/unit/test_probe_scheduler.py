@@ -28,8 +28,11 @@ OPEN = ProbeView(
     enabled=True,
     running=False,
     pause_remaining_seconds=None,
+    pause_unknown=None,
     stalled_at=None,
+    stalls_unknown=None,
     opening=False,
+    other_run=None,
     pressure_ratio=0.1,
     free_bytes=100 * GIB,
     size_bytes=200 * GIB,
@@ -39,8 +42,11 @@ OPEN = ProbeView(
 )
 CLOSED: dict[str, dict[str, Any]] = {
     "paused": {"pause_remaining_seconds": 600.0},
+    "pause_unknown": {"pause_unknown": "pause.json: it is no pause; remove it, or pause again"},
     "database_opening": {"opening": True},
     "stalled_recently": {"stalled_at": -60.0},
+    "stalls_unknown": {"stalls_unknown": "/db/LOG may not be read"},
+    "another_probe": {"other_run": "sdb"},
     "pressure_high": {"pressure_ratio": 0.9},
     "low_space": {"free_bytes": 8 * GIB},
     "budget_spent": {"budget_remaining_bytes": 1000},
@@ -98,6 +104,9 @@ def test_a_pause_is_always_the_answer() -> None:
     """Who paused wants to see it."""
     decision = scheduler().decide(view(pause_remaining_seconds=60.0, measured=by("fio")))
     assert decision.reason == "paused"
+    decision = scheduler().decide(view(pause_unknown="pause.json: damaged", measured=by("fio")))
+    assert (decision.reason, decision.closed) == ("pause_unknown", ("pause_unknown",))
+    assert "pause.json: damaged" in decision.detail
 
 
 @pytest.mark.parametrize(
@@ -253,8 +262,11 @@ VIEWS = st.builds(
     enabled=st.booleans(),
     running=st.booleans(),
     pause_remaining_seconds=st.none() | st.floats(0.1, 1e6),
+    pause_unknown=st.sampled_from([None, None, None, "it is no pause"]),
     stalled_at=st.none() | st.floats(-200.0, 0.0),
+    stalls_unknown=st.sampled_from([None, None, None, "the LOG may not be read"]),
     opening=st.booleans(),
+    other_run=st.sampled_from([None, None, None, "sdb"]),
     pressure_ratio=st.none() | st.floats(0.0, 1.0),
     free_bytes=st.none() | st.integers(0, 1 << 40),
     size_bytes=st.none() | st.integers(0, 1 << 42),
@@ -293,6 +305,7 @@ def test_no_run_passes_a_closed_gate_or_the_budget_and_each_answer_has_a_reason(
         assert not here.opening
         assert not backing_off
         assert here.pause_remaining_seconds is None
+        assert here.pause_unknown is here.stalls_unknown is here.other_run is None
         assert here.stalled_at is None or now - here.stalled_at > 60.0
         assert decision.run.cost_bytes <= here.budget_remaining_bytes
         one.started(decision.run)
