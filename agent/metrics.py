@@ -122,6 +122,7 @@ def render(snapshot: Snapshot, now: float, tick_duration_seconds: float) -> Iter
     yield _alerts(snapshot)
     if is_stalled(snapshot, now):
         stalled = _unavailable_family()
+        stalled.add_metric(["", "", "all", "agent_stalled"], 1.0)
         for database in snapshot.databases:
             stalled.add_metric([database.name, "", "all", "agent_stalled"], 1.0)
         yield stalled

@@ -130,6 +130,11 @@ def _scores(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
         "Share of saturation episodes inside the interval published before them.",
         labels=["db"],
     )
+    judged = GaugeMetricFamily(
+        "smax_interval_coverage_episodes",
+        "Saturation episodes of which smax_interval_coverage_ratio is the share.",
+        labels=["db"],
+    )
     episodes = CounterMetricFamily(
         "smax_saturation_episodes",
         "Saturation episodes that labelled predictions, over the database's life.",
@@ -165,7 +170,8 @@ def _scores(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
                 if estimate.accuracy_ratio is not None:
                     accuracy.add_metric([database.name, estimate.model], estimate.accuracy_ratio)
         if isinstance(database.recommended, Known):
+            judged.add_metric([database.name], float(database.recommended.value.judged))
             share = database.recommended.value.coverage_ratio
             if share is not None:
                 coverage.add_metric([database.name], share)
-    yield from (accuracy, coverage, episodes, forecast_stalls, lead, false_alarms)
+    yield from (accuracy, coverage, judged, episodes, forecast_stalls, lead, false_alarms)

@@ -150,7 +150,7 @@ def _compaction_debt_growing(database: DatabaseSnapshot, device: str) -> Observa
 def _model_miscalibrated(database: DatabaseSnapshot, device: str) -> Observation:
     """The share of saturation episodes inside the interval that was published before them."""
     estimate = value_of(database.recommended)
-    enough = estimate is not None and estimate.labels >= LEAST_EPISODES
+    enough = estimate is not None and estimate.judged >= LEAST_EPISODES
     coverage = estimate.coverage_ratio if estimate is not None and enough else None
     return Observation(
         "model_miscalibrated",

@@ -225,6 +225,7 @@ class Calibration:
             basis=basis,
             labels=learned.labels,
             accuracy_ratio=learned.accuracy_ratio,
+            judged=learned.judged,
             coverage_ratio=learned.covered / learned.judged if learned.judged else None,
             coverage_interval=coverage if learned.judged else None,
             confidence=_confidence(half_width, learned, coverage[1]),

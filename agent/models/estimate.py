@@ -98,8 +98,9 @@ class CalibratedEstimate:
     "prior" (no label yet: the model's own claim or a documented prior), "few labels" (prior and
     labels mixed) or "labels" (split conformal). ``factor`` is what the raw rate was multiplied by.
     ``accuracy_ratio`` is 1 - median absolute relative error over the labels, ``coverage_ratio``
-    the share of labels inside the interval published before them, with its binomial interval; None
-    without labels. ``widened`` says why the interval is wider than the scores alone would make it.
+    the share of the ``judged`` labels inside the interval published before them, with its binomial
+    interval; None without labels. ``labels`` are fewer: those since the model's error last drifted.
+    ``widened`` says why the interval is wider than the scores alone would make it.
     """
 
     model: str
@@ -110,6 +111,7 @@ class CalibratedEstimate:
     basis: str
     labels: int
     accuracy_ratio: float | None
+    judged: int
     coverage_ratio: float | None
     coverage_interval: tuple[float, float] | None
     confidence: str  # "unverified", or one of CONFIDENCE_LEVELS

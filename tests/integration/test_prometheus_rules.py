@@ -28,8 +28,8 @@ PAGES = [*sorted((ROOT / "docs" / "runbooks").glob("*.md")), ROOT / "docs" / "pr
 GOLDEN = (ROOT / "tests" / "data" / "golden" / "metrics.txt").read_text()
 # Of three saturation episodes no rule makes anything.
 PAGE = GOLDEN.replace(
-    'smax_saturation_episodes_total{db="orders"} 3.0',
-    'smax_saturation_episodes_total{db="orders"} 12.0',
+    'smax_interval_coverage_episodes{db="orders"} 3.0',
+    'smax_interval_coverage_episodes{db="orders"} 12.0',
 )
 
 needs_prometheus = pytest.mark.skipif(
@@ -118,9 +118,14 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(place: Path, target: str) -> Iterator[Prometheus]:
-    """The shipped configuration at a second's pace, with one target and no Alertmanager."""
+def prometheus(place: Path, target: str, five_minutes: str = "5m") -> Iterator[Prometheus]:
+    """The shipped configuration at a second's pace, with one target and no Alertmanager.
+
+    What is five minutes, the look-back and the `for` of most alerts, can be made shorter.
+    """
     shutil.copytree(KIT, place / "kit")
+    for rules in (place / "kit" / "rules").glob("*.yml"):
+        rules.write_text(rules.read_text().replace("for: 5m\n", f"for: {five_minutes}\n"))
     config = yaml.safe_load((KIT / "prometheus.yml").read_text())
     config["global"] = {
         "scrape_interval": "1s",
@@ -139,6 +144,7 @@ def prometheus(place: Path, target: str) -> Iterator[Prometheus]:
                 "prometheus",
                 f"--config.file={place}/kit/prometheus.yml",
                 f"--storage.tsdb.path={place}/data",
+                f"--query.lookback-delta={five_minutes}",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             stdout=log,
@@ -223,6 +229,44 @@ def test_an_alert_outlives_its_data_and_ends_with_a_good_value(place: Path) -> N
             running.wait_until(lambda p: not p.firing(alert), f"{alert} ends")
 
     assert stays == [True] * 9
+
+
+def test_an_alert_that_waits_again_after_a_restart_fires_again(place: Path) -> None:
+    """For as long as what fired before can be looked back at, and longer, with no bad value."""
+    headroom, device = "RocksdbWriteHeadroomLow", "SsdWriteBandwidthDegraded"
+    shorter = "15s"
+    bad = with_values(headroom=0.15, capacity=0.5)
+    between = "".join(
+        line
+        for line in with_values(headroom=0.22, capacity=0.5).splitlines(keepends=True)
+        if not line.startswith("smax_device_capacity_ratio")
+    )
+    with agent() as served:
+        served.page = bad
+        with prometheus(place, served.address, shorter) as running:
+            running.wait_until(lambda p: p.firing(headroom) and p.firing(device), "both fire")
+            served.page = between
+            running.wait_until(
+                lambda p: not p.query("smax_device_capacity_ratio"), "one value is gone"
+            )
+        shutil.rmtree(place / "kit")
+        with prometheus(place, served.address, shorter) as running:
+            waiting = f'ALERTS{{alertname=~"{headroom}|{device}", alertstate="pending"}}'
+            running.wait_until(lambda p: len(p.query(waiting)) == 2, "both wait")
+            running.wait_until(lambda p: not p.query(waiting), "neither waits any more")
+            stays = [running.firing(headroom) and running.firing(device) for _ in ticks(3)]
+            served.page = with_values(headroom=0.5, capacity=1.0)
+            running.wait_until(
+                lambda p: not p.firing(headroom) and not p.firing(device), "both end"
+            )
+
+    assert stays == [True] * 3
+
+
+def with_values(*, headroom: float, capacity: float) -> str:
+    """The page with another headroom of the database, and capacity of its device."""
+    page = re.sub(r"(?m)^(smax_headroom_lower_ratio\{.*\}) .*$", rf"\1 {headroom}", PAGE)
+    return re.sub(r"(?m)^(smax_device_capacity_ratio\{.*\}) .*$", rf"\1 {capacity}", page)
 
 
 def ticks(count: int) -> Iterator[int]:

@@ -126,6 +126,7 @@ CALIBRATED = CalibratedEstimate(
     basis="few labels",
     labels=3,
     accuracy_ratio=0.93,
+    judged=3,
     coverage_ratio=1.0,
     coverage_interval=(0.4, 1.0),
     confidence="medium",

@@ -276,16 +276,18 @@ def test_a_database_that_nobody_has_open_owes_nothing() -> None:
     assert of_database(database)["compaction_debt_growing"].value == 0.0
 
 
-@pytest.mark.parametrize(("labels", "value"), [(10, 0.5), (9, None), (0, None)])
+@pytest.mark.parametrize(("judged", "value"), [(10, 0.5), (9, None), (0, None)])
 def test_the_coverage_counts_once_enough_episodes_judge_it(
-    labels: int, value: float | None
+    judged: int, value: float | None
 ) -> None:
-    """Before, it is not known whether the interval is too narrow."""
+    """Of those that it is a share of, of which fewer may still correct the model."""
     database = a_snapshot()
     assert isinstance(database.recommended, Known)
-    estimate = dataclasses.replace(database.recommended.value, labels=labels, coverage_ratio=0.5)
-    judged = dataclasses.replace(database, recommended=Known(estimate, "test", 0.0))
-    found = of_database(judged)["model_miscalibrated"]
+    estimate = dataclasses.replace(
+        database.recommended.value, labels=2, judged=judged, coverage_ratio=0.5
+    )
+    known = dataclasses.replace(database, recommended=Known(estimate, "test", 0.0))
+    found = of_database(known)["model_miscalibrated"]
     assert (found.value, found.alert) == (value, "SmaxModelMiscalibrated")
 
 

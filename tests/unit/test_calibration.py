@@ -138,6 +138,7 @@ def test_coverage_is_what_the_estimate_says_it_is() -> None:
     answers = host.stream(30, 0.3, normal(0.1))
     estimate = host.raw(20_000)
     assert estimate.coverage_ratio == pytest.approx(sum(a.inside for a in answers) / 30)
+    assert estimate.judged == 30
     assert estimate.coverage_interval == clopper_pearson(sum(a.inside for a in answers), 30, 0.9)
 
 

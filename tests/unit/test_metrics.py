@@ -209,7 +209,16 @@ def test_a_hanging_loop_takes_its_numbers_from_the_page() -> None:
     assert {"smax_alert_active", "smax_probe_last_success_timestamp_seconds"} <= names
     assert {
         (dict(key)["db"], dict(key)["reason"]) for n, key in stalled if n == "smax_unavailable"
-    } == {("orders", "agent_stalled"), ("/srv/idle", "agent_stalled")}
+    } == {("", "agent_stalled"), ("orders", "agent_stalled"), ("/srv/idle", "agent_stalled")}
+
+
+def test_a_loop_that_hangs_before_it_knows_a_database_is_seen() -> None:
+    """The page says so of the agent itself."""
+    empty = dataclasses.replace(snapshots.snapshot(), databases=(), devices=())
+    labels = {"db": "", "device": "", "quantity": "all", "reason": "agent_stalled"}
+
+    assert value(page_of(empty, AT + 45.1), "smax_unavailable", **labels) == 1.0
+    assert "smax_unavailable" not in {name for name, _ in page_of(empty, AT + 45.0)}
 
 
 def test_before_the_first_tick_the_page_has_the_process_only() -> None:

@@ -16,6 +16,7 @@ def estimate(model: str, accuracy: float | None = None, labels: int = 0) -> Cali
         basis="prior",
         labels=labels,
         accuracy_ratio=accuracy,
+        judged=labels,
         coverage_ratio=None,
         coverage_interval=None,
         confidence="unverified",

@@ -107,7 +107,7 @@ def measured(database: DatabaseSnapshot) -> DatabaseSnapshot:
     use = ResourceUse("device_write", "bytes", 4782.0, 1e8, 20_000.0, "test")
     estimate = Estimate("bottleneck", 20_000.0, 0.5, (use,), (), "test", AT)
     calibrated = CalibratedEstimate(
-        "bottleneck", 20_500.0, 18_000.0, 23_000.0, 1.025, "labels", 12, 0.95, 0.9, None, "high"
+        "bottleneck", 20_500.0, 18_000.0, 23_000.0, 1.025, "labels", 12, 0.95, 12, 0.9, None, "high"
     )
     return replace(
         database,

@@ -63,6 +63,15 @@ def test_receivers_are_those_that_routes_name() -> None:
     assert {receiver["name"] for receiver in CONFIG["receivers"]} == named
 
 
+def test_nothing_is_repeated_more_rarely_than_alertmanager_remembers() -> None:
+    """It forgets after --data.retention, 120 h by default, what it has told, and tells it again."""
+    hours = {"h": 1, "d": 24}
+    routes = [CONFIG["route"], *CONFIG["route"]["routes"]]
+    pauses = [route["repeat_interval"] for route in routes]
+
+    assert [pause for pause in pauses if int(pause[:-1]) * hours[pause[-1]] > 120] == []
+
+
 def amtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["amtool", *arguments],

@@ -1,15 +1,13 @@
 """The runbooks: one for each alert, about metrics, commands and thresholds that exist."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 import yaml
-from click import Command, Group
 
 from agent.alerts.rules import ALERT_NAME, AlertSettings
-from agent.cli import cli
+from tests.unit.shown_commands import blocks
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
@@ -22,6 +20,11 @@ RULES = [
     for group in yaml.safe_load(path.read_text())["groups"]
     for rule in group["rules"]
 ]
+SOURCE = "".join(
+    path.read_text()
+    for package in ("agent", "probes")
+    for path in sorted((ROOT / package).rglob("*.py"))
+)
 SECTIONS = [
     "What it means",
     "What to look at",
@@ -39,21 +42,13 @@ def identity(page: Path) -> str:
     return page.stem
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    """The lines of all code blocks of a language, without comments."""
-    lines = [
-        line.partition("  #")[0].strip()
-        for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", page.read_text(), re.M | re.S)
-        for line in block.splitlines()
-    ]
-    return [line for line in lines if line]
-
-
-def smaxd_calls(page: Path) -> list[list[str]]:
-    """The words of every call of smaxd that is shown, without its name."""
-    lines = [line.partition(" | ")[0].removeprefix("sudo ") for line in blocks(page, "sh")]
-    calls = [shlex.split(line, comments=True) for line in lines if line.startswith("smaxd ")]
-    return [call[1:] for call in calls]
+def quoted_in_tables(page: Path, heading: str) -> list[str]:
+    """What the first column quotes, of the tables whose first column has this heading."""
+    tables = re.findall(
+        rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", page.read_text(), re.MULTILINE
+    )
+    cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()]
+    return [text for cell in cells for text in re.findall(r"`([^`]+)`", cell)]
 
 
 def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
@@ -129,18 +124,28 @@ def test_queries_ask_for_labels_that_exist(page: Path) -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", RUNBOOKS, ids=identity)
-def test_commands_that_are_shown_can_be_called(page: Path) -> None:
-    """Each exists, with the options and arguments that it is given."""
-    calls = smaxd_calls(page)
+def test_reasons_that_are_named_exist() -> None:
+    """What a reader looks up is what smaxd gives: as a whole, between quotation marks."""
+    named = {
+        reason
+        for page in RUNBOOKS
+        for reason in (
+            *quoted_in_tables(page, "reason"),
+            *re.findall(r'reason="(\w+)"', page.read_text()),
+        )
+    }
 
-    assert calls != []
-    for arguments in calls:
-        command: Command = cli
-        while isinstance(command, Group):
-            command = command.commands[arguments.pop(0)]
-        context = command.make_context(command.name, arguments, resilient_parsing=False)
-        assert context.command is command
+    assert {"stale", "not_readable", "log_not_permitted"} <= named
+    assert {reason for reason in named if f'"{reason}"' not in SOURCE} == set()
+
+
+def test_words_that_a_probe_is_quoted_with_are_its_own() -> None:
+    """As `smaxd status` shows them, so that a search finds the row."""
+    page = ROOT / "docs" / "runbooks" / "SmaxProbeFailing.md"
+    quoted = quoted_in_tables(page, "what it says")
+
+    assert "is not readable for this user" in quoted
+    assert [text for text in quoted if text not in SOURCE] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identity)
