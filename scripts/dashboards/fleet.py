@@ -12,6 +12,7 @@ from scripts.dashboards.frame import (
     RUNBOOKS,
     finished,
     frame,
+    headroom,
     variable,
 )
 from scripts.dashboards.panels import (
@@ -42,14 +43,10 @@ HOST_LINK = (
 )
 
 
-def _of(metric: str, more: str = "") -> str:
-    return f"max by (instance, db) ({metric}{{{AGENT}{more}}})"
+HEADROOM = headroom("instance, db", AGENT)
 
-
-NO_BANDWIDTH = ',quantity="available_bytes_per_second",reason="no_bandwidth_left"'
-HEADROOM = f"({_of('smax_headroom_lower_ratio')} or -Inf * {_of('smax_unavailable', NO_BANDWIDTH)})"
-"""Against the lower end of the interval, as the alerts see it: where others leave no bandwidth, no
-model has a number, and nothing could be worse."""
+LEAST_DRAWN = -1.0
+"""A graph has no place for minus infinity, nor has a quantile."""
 
 
 def fleet_dashboard() -> model.Dashboard:
@@ -167,7 +164,7 @@ def _worst(board: Dashboard) -> None:
     limit = _among_the_worst(f"max by (instance, db, resource) (smax_bottleneck{{{AGENT}}} == 1)")
 
     def worst(metric: str) -> str:
-        return _among_the_worst(_of(metric))
+        return _among_the_worst(f"max by (instance, db) ({metric}{{{AGENT}}})")
 
     board.with_row(Row("Nearest to their limit"))
     board.with_panel(
@@ -194,7 +191,7 @@ def _worst(board: Dashboard) -> None:
 
 
 def _headroom(board: Dashboard) -> None:
-    lower = f"smax_headroom_lower_ratio{{{AGENT}}}"
+    drawn = f"clamp_min({HEADROOM}, {LEAST_DRAWN:g})"
     observed = f"smax_observed_puts_per_second{{{AGENT}}}"
     s_max = f"smax_recommended_puts_per_second{{{AGENT}}}"
     board.with_row(Row("Headroom"))
@@ -202,11 +199,11 @@ def _headroom(board: Dashboard) -> None:
         lines(
             "Headroom across the fleet",
             "Against the lower end of the interval: the median database, the worst 5 % and the "
-            "worst one.",
+            "worst one. Drawn down to -100 %, where those are that others leave no bandwidth.",
             RATIO,
-            ("median", f"quantile(0.5, {lower})"),
-            ("worst 5 %", f"quantile(0.05, {lower})"),
-            ("worst", f"min({lower})"),
+            ("median", f"quantile(0.5, {drawn})"),
+            ("worst 5 %", f"quantile(0.05, {drawn})"),
+            ("worst", f"min({drawn})"),
             steps=HEADROOM_STEPS,
             most=1.0,
         )
@@ -217,9 +214,9 @@ def _headroom(board: Dashboard) -> None:
             "How many databases have how much headroom against the lower end of the interval.",
             NUMBER,
             ("5 % or less", f"count({HEADROOM} <= 0.05) or vector(0)"),
-            ("to 20 %", f"count({lower} > 0.05 <= 0.2) or vector(0)"),
-            ("to 50 %", f"count({lower} > 0.2 <= 0.5) or vector(0)"),
-            ("more", f"count({lower} > 0.5) or vector(0)"),
+            ("to 20 %", f"count({HEADROOM} > 0.05 <= 0.2) or vector(0)"),
+            ("to 50 %", f"count({HEADROOM} > 0.2 <= 0.5) or vector(0)"),
+            ("more", f"count({HEADROOM} > 0.5) or vector(0)"),
             stacked=True,
         )
     )

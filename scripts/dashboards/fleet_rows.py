@@ -100,6 +100,10 @@ def agents_row(board: Dashboard) -> None:
     """Whether the agents are well, and how right they are."""
     cpu = f"rate(process_cpu_seconds_total{{{AGENT}}}[$__rate_interval])"
     memory = f"process_resident_memory_bytes{{{AGENT}}}"
+    accuracy = (
+        f"max by (instance, db) (smax_model_accuracy_ratio{{{AGENT}}} "
+        f"and on (job, instance, db, model) smax_recommended_info{{{AGENT}}})"
+    )
     board.with_row(Row("Agents"))
     board.with_panel(
         lines(
@@ -134,17 +138,11 @@ def agents_row(board: Dashboard) -> None:
     board.with_panel(
         lines(
             "Accuracy of the recommended models",
-            "1 - median relative error against the saturation episodes seen, of the best model of "
-            "each database: the median and the worst database.",
+            "1 - median relative error against the saturation episodes seen, of the model that "
+            "each database's S_max is from: the median and the worst database.",
             RATIO,
-            (
-                "median",
-                f"quantile(0.5, max by (instance, db) (smax_model_accuracy_ratio{{{AGENT}}}))",
-            ),
-            (
-                "worst",
-                f"min(max by (instance, db) (smax_model_accuracy_ratio{{{AGENT}}}))",
-            ),
+            ("median", f"quantile(0.5, {accuracy})"),
+            ("worst", f"min({accuracy})"),
             most=1.0,
         )
     )

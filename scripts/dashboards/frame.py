@@ -22,7 +22,11 @@ AGENT = 'job=~"$job",instance=~"$instance"'
 DATABASE = f'{AGENT},db=~"$db"'
 DEVICE = f'{AGENT},device=~"$device"'
 
+NO_BANDWIDTH = 'quantity="available_bytes_per_second",reason="no_bandwidth_left"'
+
 JOB_QUERY = "label_values(smaxd_build_info, job)"
+"""All must not be a pattern: ``up`` and ``process_*`` are there of every target of a Prometheus."""
+
 INSTANCE_QUERY = 'label_values(smaxd_build_info{job=~"$job"}, instance)'
 DB_QUERY = f"label_values(smax_database_info{{{AGENT}}}, db)"
 DEVICE_QUERY = f"label_values(smax_device_write_capacity_bytes_per_second{{{AGENT}}}, device)"
@@ -62,7 +66,7 @@ def annotations(selector: str) -> list[model.AnnotationQuery]:
         ),
         PrometheusAnnotation(
             "Alerts of Prometheus",
-            f'ALERTS{{alertname=~"{ALERT_NAMES}",alertstate="firing",instance=~"$instance"}}',
+            f'ALERTS{{alertname=~"{ALERT_NAMES}",alertstate="firing",{AGENT}}}',
             "{{alertname}}",
             "severity,instance,db,device",
             RED,
@@ -77,8 +81,21 @@ def annotations(selector: str) -> list[model.AnnotationQuery]:
     ]
 
 
-def variable(name: str, query: str, *, many: bool) -> QueryVariable:
-    """A variable from the label values of a query; ``many`` lets several or all be chosen."""
+def headroom(by: str, selector: str) -> str:
+    """The headroom of each database, against the lower end of the interval, as the alerts see it.
+
+    Where others leave no bandwidth, no model has a number, and nothing could be worse: -Inf.
+    """
+    known = f"max by ({by}) (smax_headroom_lower_ratio{{{selector}}})"
+    starved = f"max by ({by}) (smax_unavailable{{{selector},{NO_BANDWIDTH}}})"
+    return f"({known} or -Inf * {starved})"
+
+
+def variable(name: str, query: str, *, many: bool, every: str | None = ".+") -> QueryVariable:
+    """A variable from the label values of a query; ``many`` lets several or all be chosen.
+
+    All is the pattern ``every``, or, without one, just what the query lists.
+    """
     chosen = model.VariableOption(selected=True, text=["All"], value=["$__all"])
     built = (
         QueryVariable(name)
@@ -90,7 +107,9 @@ def variable(name: str, query: str, *, many: bool) -> QueryVariable:
         .multi(many)
         .include_all(many)
     )
-    return built.all_value(".+").current(chosen) if many else built
+    if not many:
+        return built
+    return (built.all_value(every) if every else built).current(chosen)
 
 
 def frame(title: str, uid: str, description: str, other: tuple[str, str]) -> Dashboard:
@@ -113,7 +132,7 @@ def frame(title: str, uid: str, description: str, other: tuple[str, str]) -> Das
             .keep_time(True)
         )
         .with_variable(DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(variable("job", JOB_QUERY, many=True))
+        .with_variable(variable("job", JOB_QUERY, many=True, every=None))
     )
 
 

@@ -17,6 +17,7 @@ from scripts.dashboards.frame import (
     RUNBOOKS,
     finished,
     frame,
+    headroom,
     variable,
 )
 from scripts.dashboards.panels import (
@@ -68,17 +69,17 @@ def _overview(board: Dashboard) -> None:
     board.with_panel(
         table(
             "Databases",
-            "Every database as it is now. Headroom is 1 - put rate / S_max; the limit is what "
-            "would be used up first; an empty cell is a quantity that is not known.",
+            "Every database as it is now. Headroom is 1 - put rate / the lower end of S_max's "
+            "interval (at least), as the alerts see it; minus infinity where others leave no "
+            "bandwidth. The limit is what would be used up first; an empty cell is a quantity that "
+            "is not known.",
             [
                 Column("db", label="db"),
                 Column("put rate", PUTS, _per_database("smax_observed_puts_per_second")),
                 Column("S_max", PUTS, _per_database("smax_recommended_puts_per_second")),
                 Column("at least", PUTS, _per_database("smax_recommended_lower_puts_per_second")),
                 Column("at most", PUTS, _per_database("smax_recommended_upper_puts_per_second")),
-                Column(
-                    "headroom", RATIO, _per_database("smax_headroom_ratio"), steps=HEADROOM_STEPS
-                ),
+                Column("headroom", RATIO, headroom("db", DATABASE), steps=HEADROOM_STEPS),
                 Column("to stall", SECONDS, _per_database("smax_time_to_stall_seconds")),
                 Column(
                     "limit",
@@ -120,5 +121,5 @@ def _overview(board: Dashboard) -> None:
     )
 
 
-def _per_database(metric: str, more: str = "") -> str:
-    return f"max by (db) ({metric}{{{DATABASE}{more}}})"
+def _per_database(metric: str) -> str:
+    return f"max by (db) ({metric}{{{DATABASE}}})"

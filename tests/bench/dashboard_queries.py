@@ -13,6 +13,9 @@ Json = Mapping[str, Any]
 Choices = Mapping[str, Sequence[str]]
 """The values chosen of each variable; none chosen means All."""
 
+LISTED: Choices = {"job": ("smaxd",)}
+"""The values that Grafana lists of a variable, for those of which All is no pattern."""
+
 
 @dataclass(frozen=True)
 class DashboardQuery:
@@ -71,24 +74,27 @@ def variable_queries(uid: str) -> list[DashboardQuery]:
     ]
 
 
-def filled_in(uid: str, expr: str, chosen: Choices, rate_interval: str) -> str:
+def filled_in(
+    uid: str, expr: str, chosen: Choices, rate_interval: str, listed: Choices = LISTED
+) -> str:
     """What Grafana sends for an expression of a dashboard."""
     for variable in load(uid)["templating"]["list"]:
         if variable["type"] == "query":
-            text = _interpolated(variable, chosen.get(variable["name"], ()))
-            expr = re.sub(rf"\${variable['name']}\b", text.replace("\\", r"\\"), expr)
+            name = variable["name"]
+            text = _interpolated(variable, chosen.get(name, ()), listed.get(name, ()))
+            expr = re.sub(rf"\${name}\b", text.replace("\\", r"\\"), expr)
     return expr.replace("$__rate_interval", rate_interval)
 
 
-def _interpolated(variable: Json, values: Sequence[str]) -> str:
+def _interpolated(variable: Json, values: Sequence[str], listed: Sequence[str]) -> str:
     """As in Grafana's Prometheus datasource, ``interpolateQueryExpr``."""
     if not variable["multi"] and not variable["includeAll"]:
         (value,) = values
         return value.replace("\\", "\\\\").replace("'", "\\\\'")
-    if not values:
+    if not values and "allValue" in variable:
         return str(variable["allValue"])
     escaped = [
         re.sub(r"([$^*{}\[\]+?.()|])", r"\\\\\1", value.replace("\\", "\\\\\\\\"))
-        for value in values
+        for value in values or listed
     ]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"

@@ -4,6 +4,7 @@ The recordings of real databases are imported in their own time, so that rates a
 they were; beside them the golden page, which has also what no recorded host had.
 """
 
+import math
 import re
 import shutil
 import subprocess
@@ -14,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.bench.dashboard_queries import (
+    Choices,
     DashboardQuery,
     annotation_queries,
     filled_in,
     panel_queries,
     variable_queries,
 )
-from tests.bench.recorded_pages import NAMES, Page, golden_pages, recorded_pages
+from tests.bench.recorded_pages import JOB, NAMES, Page, golden_pages, recorded_pages
 from tests.integration.daemon import workplace
 from tests.integration.metric_stores import Series, Store, prometheus
 
@@ -41,6 +43,13 @@ NO_BANDWIDTH = (
     "smax_unavailable",
     'db="/db",device="",quantity="available_bytes_per_second",reason="no_bandwidth_left"',
 )
+
+NOT_IN_CHARGE = ("smax_model_accuracy_ratio", 'db="/db",model="bottleneck"')
+"""No model is in charge of the starved database."""
+
+OTHER_JOB = "node"
+OTHER_MEMORY_BYTES = 1e12
+"""More than any agent: what another exporter on a recorded host takes."""
 
 NOT_RECORDED = {
     "Active alerts": "no alert was active at the end of the recording",
@@ -72,13 +81,21 @@ class Known:
     api: Store
     start: float
     end: float
+    listed: Choices
 
-    def answers(self, query: DashboardQuery, instance: str) -> list[Series]:
-        """What Grafana would draw for a query, of one host or, of the fleet, of all."""
-        expr = filled_in(query.dashboard, query.expr, {"instance": [instance]}, RATE_INTERVAL)
+    def answers(self, query: DashboardQuery, *instances: str) -> list[Series]:
+        """What Grafana would draw for a query, of the hosts that are chosen; of none: of all."""
+        chosen = {"instance": instances}
+        expr = filled_in(query.dashboard, query.expr, chosen, RATE_INTERVAL, self.listed)
         if query.instant:
             return self.api.instant(expr, self.end)
         return self.api.over_time(expr, self.start, self.end, SCRAPE_SECONDS)
+
+    def last(self, dashboard: str, name: str, *instances: str) -> list[float]:
+        """What one query of a panel, ``panel: legend``, answers at the end."""
+        (query,) = (one for one in panel_queries(dashboard) if one.name == f"{dashboard}: {name}")
+        series = self.answers(query, *instances)
+        return [float((one["value"] if query.instant else one["values"][-1])[1]) for one in series]
 
 
 def imported(place: Path, hosts: dict[str, tuple[Page, ...]]) -> None:
@@ -94,6 +111,7 @@ def imported(place: Path, hosts: dict[str, tuple[Page, ...]]) -> None:
                     'ALERTS{alertname="RocksdbWriteStopped",alertstate="firing",severity="critical",'
                     f'job="smaxd",instance="{instance}"}} 1 {seconds:.3f}\n'
                 )
+                file.writelines(f"{line} {seconds:.3f}\n" for line in other_exporter(instance))
         file.write("# EOF\n")
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", "pages.txt", "data"],
@@ -102,6 +120,17 @@ def imported(place: Path, hosts: dict[str, tuple[Page, ...]]) -> None:
         capture_output=True,
         timeout=60,
     )
+
+
+def other_exporter(instance: str) -> list[str]:
+    """A target of another job that has the same name, and is down or takes much."""
+    target = f'{{job="{OTHER_JOB}",instance="{instance}"}}'
+    return [
+        f"up{target} {int(instance == RECORDED)}",
+        f"process_resident_memory_bytes{target} {OTHER_MEMORY_BYTES:g}",
+        f"process_cpu_seconds_total{target} 7",
+        f'ALERTS{{alertname="SmaxAgentDown",alertstate="firing",{target[1:]} 1',
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +142,14 @@ def known() -> Iterator[Known]:
     start, end = recorded[0].seconds, recorded[-1].seconds
     golden = golden_pages(start, SCRAPE_SECONDS, int((end - start) / SCRAPE_SECONDS) + 1)
     hosts[GOLDEN] = tuple(golden)
-    hosts[STARVED] = tuple(Page(page.seconds, {NO_BANDWIDTH: 1.0}) for page in recorded)
+    starved = {NO_BANDWIDTH: 1.0, NOT_IN_CHARGE: 0.5}
+    hosts[STARVED] = tuple(Page(page.seconds, starved) for page in recorded)
     with workplace() as place:
         imported(place, hosts)
         end = max(pages[-1].seconds for pages in hosts.values())
         with prometheus(place, "", "--storage.tsdb.retention.time=100y") as api:
-            yield Known(api, end - (recorded[-1].seconds - start), end)
+            jobs = api.label_values("job", "smaxd_build_info")
+            yield Known(api, end - (recorded[-1].seconds - start), end, {"job": jobs})
 
 
 def exception_of(query: DashboardQuery) -> str | None:
@@ -137,14 +168,7 @@ def test_every_panel_of_a_host_shows_something(known: Known, query: DashboardQue
 @pytest.mark.parametrize("query", panel_queries("smaxd-fleet"), ids=lambda query: query.name)
 def test_every_panel_of_the_fleet_shows_something(known: Known, query: DashboardQuery) -> None:
     """Of all hosts together, and of a single one that is chosen."""
-    expr = filled_in(query.dashboard, query.expr, {}, RATE_INTERVAL)
-    every_host = (
-        known.api.instant(expr, known.end)
-        if query.instant
-        else known.api.over_time(expr, known.start, known.end, SCRAPE_SECONDS)
-    )
-
-    assert every_host
+    assert known.answers(query)
     assert known.answers(query, GOLDEN if exception_of(query) else RECORDED)
 
 
@@ -154,8 +178,11 @@ def test_every_panel_of_the_fleet_shows_something(known: Known, query: Dashboard
     ids=lambda query: query.name,
 )
 def test_every_annotation_marks_something(known: Known, query: DashboardQuery) -> None:
-    """The recorded database was saturated on purpose, and alerts were active."""
-    assert known.answers(query, RECORDED)
+    """The recorded database was saturated on purpose, and alerts were active; none of others."""
+    marks = known.answers(query, RECORDED)
+
+    assert marks
+    assert {one["metric"].get("job", JOB) for one in marks} == {JOB}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +197,8 @@ def test_every_variable_has_values(known: Known, query: DashboardQuery) -> None:
     selector, label = asked.groups()
 
     values = known.api.label_values(
-        label, filled_in(query.dashboard, selector, {"instance": [RECORDED]}, RATE_INTERVAL)
+        label,
+        filled_in(query.dashboard, selector, {"instance": [RECORDED]}, RATE_INTERVAL, known.listed),
     )
 
     assert values
@@ -195,11 +223,35 @@ def test_a_database_without_any_bandwidth_is_the_worst_of_all(known: Known) -> N
         if query.legend == "headroom" and query.instant
     )
 
-    found = known.api.instant(
-        filled_in(headroom.dashboard, headroom.expr, {}, RATE_INTERVAL), known.end
-    )
+    found = known.answers(headroom)
     worst = min(found, key=lambda one: float(one["value"][1]))
 
     assert worst["metric"] == {"instance": STARVED, "db": "/db"}
     assert worst["value"][1] == "-Inf"
     assert len(found) > 1
+    assert known.last("smaxd-host", "Databases: headroom", STARVED) == [-math.inf]
+
+
+def test_a_database_without_any_bandwidth_is_drawn_at_the_bottom_of_a_graph(known: Known) -> None:
+    """Of all hosts, and where it is the only one chosen."""
+    assert known.last("smaxd-fleet", "Headroom across the fleet: worst") == [-1.0]
+    for line in ("worst", "worst 5 %", "median"):
+        assert known.last("smaxd-fleet", f"Headroom across the fleet: {line}", STARVED) == [-1.0]
+
+
+def test_accuracy_is_that_of_the_model_in_charge(known: Known) -> None:
+    """A model that S_max is not from says nothing about it."""
+    panel = "Accuracy of the recommended models"
+
+    assert known.last("smaxd-fleet", f"{panel}: worst", GOLDEN) == [0.93]
+    assert known.last("smaxd-fleet", f"{panel}: worst", STARVED) == []
+
+
+def test_only_agents_are_counted(known: Known) -> None:
+    """A Prometheus scrapes others, too, and all have ``up`` and ``process_*``."""
+    assert known.listed == {"job": [JOB]}
+    assert known.last("smaxd-fleet", "Agents up: up") == [len(NAMES) + 2]
+    assert known.last("smaxd-fleet", "Agents down: down") == [0]
+    (highest,) = known.last("smaxd-fleet", "Memory of the agents: highest")
+    (on_a_host,) = known.last("smaxd-host", "Memory: resident", RECORDED)
+    assert max(highest, on_a_host) < OTHER_MEMORY_BYTES

@@ -136,7 +136,7 @@ def test_every_selector_asks_for_the_job_and_the_instance(query: Any) -> None:
     """So that another job, or another host, is never mixed in."""
     for name, labels, _ in SELECTOR.findall(query.expr):
         assert 'instance=~"$instance"' in labels, f"{name} in {query.expr}"
-        assert 'job=~"$job"' in labels or name == "ALERTS", f"{name} in {query.expr}"
+        assert 'job=~"$job"' in labels, f"{name} in {query.expr}"
 
 
 @every_query
@@ -170,7 +170,9 @@ def test_the_variables_can_be_chosen_and_follow_the_time_range(uid: str) -> None
 
     assert names[:3] == ["datasource", "job", "instance"]
     assert all(one["refresh"] == 2 for one in variables[1:])
-    assert all(one.get("allValue") == ".+" for one in variables if one["includeAll"])
+    for one in variables:
+        if one["includeAll"]:
+            assert one.get("allValue") == (None if one["name"] == "job" else ".+")
     for query in variable_queries(uid):
         known = re.findall(r"\$(\w+)", query.expr)
         assert set(known) <= set(names[: names.index(query.legend)])
@@ -228,14 +230,21 @@ def test_columns_of_a_table_are_those_that_its_queries_answer(uid: str) -> None:
 
 def test_variables_are_filled_in_as_grafana_does() -> None:
     """A path with a dot is matched as it is; nothing chosen is everything."""
-    expr = 'rate(x_total{instance=~"$instance",db=~"$db"}[$__rate_interval])'
+    expr = 'rate(x_total{job=~"$job",instance=~"$instance",db=~"$db"}[$__rate_interval])'
     one = filled_in("smaxd-host", expr, {"instance": ["a:1"], "db": ["/srv/a.b"]}, "1m")
     two = filled_in("smaxd-host", expr, {"instance": ["a:1"], "db": ["x", "y"]}, "1m")
     none = filled_in("smaxd-host", expr, {"instance": ["a:1"]}, "1m")
 
-    assert one == r'rate(x_total{instance=~"a:1",db=~"/srv/a\\.b"}[1m])'
-    assert two == 'rate(x_total{instance=~"a:1",db=~"(x|y)"}[1m])'
-    assert none == 'rate(x_total{instance=~"a:1",db=~".+"}[1m])'
+    assert one == r'rate(x_total{job=~"smaxd",instance=~"a:1",db=~"/srv/a\\.b"}[1m])'
+    assert two == 'rate(x_total{job=~"smaxd",instance=~"a:1",db=~"(x|y)"}[1m])'
+    assert none == 'rate(x_total{job=~"smaxd",instance=~"a:1",db=~".+"}[1m])'
+
+
+def test_all_of_a_variable_without_a_pattern_is_what_grafana_lists() -> None:
+    """The jobs that have agents, and no other of the same Prometheus."""
+    two = filled_in("smaxd-fleet", 'up{job=~"$job"}', {}, "1m", {"job": ["a", "b.c"]})
+
+    assert two == r'up{job=~"(a|b\\.c)"}'
 
 
 def test_grafana_is_provisioned_with_the_dashboards_and_a_datasource() -> None:
