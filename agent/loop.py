@@ -106,8 +106,8 @@ class Loop:
             self._tick_seconds, self._start = tick_seconds, self._clock.monotonic()
 
     def run(self, *after_tick: Callable[[Snapshot], None]) -> None:
-        """Tick until ``stop``, and give each of ``after_tick`` what it left. A tick or one of these
-        that fails is logged, and costs nothing but itself."""
+        """Tick until ``stop``, and give each of ``after_tick`` what it left. A tick or a part that
+        fails is logged, and costs nothing but itself."""
         self._start = self._clock.monotonic()
         early: list[float] = []
         while not self._stop.is_set():
@@ -115,18 +115,22 @@ class Loop:
             with self._defects_told("tick_failed"):
                 findings = self._watch.collect()
                 if self._recorder is not None:
-                    self._recorder.take(findings)
-                for name, answer in self._simulator.answers().items():
-                    self._state.take_simulated(name, answer, findings.at)
+                    with self._defects_told("part_failed", part="recording"):
+                        self._recorder.take(findings)
+                with self._defects_told("part_failed", part="simulator's answers"):
+                    for name, answer in self._simulator.answers().items():
+                        self._state.take_simulated(name, answer, findings.at)
                 snapshot = self._state.advance(findings)
                 self._watch.start_probes(self._state.probes_due())
-                for inputs in self._state.simulations_due(findings.at):
-                    self._simulator.submit(inputs.database, inputs)
+                with self._defects_told("part_failed", part="simulator's questions"):
+                    for inputs in self._state.simulations_due(findings.at):
+                        self._simulator.submit(inputs.database, inputs)
                 self._published.put(snapshot, self._clock.monotonic() - began)
-                if self._changes.write(snapshot):
-                    early = list(EARLY_TICKS_SECONDS)
+                with self._defects_told("part_failed", part="log of changes"):
+                    if self._changes.write(snapshot):
+                        early = list(EARLY_TICKS_SECONDS)
                 for part in after_tick:
-                    with self._defects_told("after_tick_failed", part=part.__qualname__):
+                    with self._defects_told("part_failed", part=part.__qualname__):
                         part(snapshot)
             until_grid = self._until_grid()
             self._wait(min(until_grid, early.pop(0)) if early else until_grid)

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from agent.reload import ConfigReload
 from agent.restraint import Restraint
 from agent.schedule import STALE_AFTER_CADENCES
 from agent.self_limits import SelfLimits, restrained
-from agent.signal_queue import SignalQueue
+from agent.signal_queue import SignalQueue, has_terminal
 from agent.simulator import ChildProcessSimulator
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory, choose_state_directory
@@ -172,6 +171,12 @@ class Daemon:
         environ: Mapping[str, str],
         record_to: RecordTo | None,
     ) -> None:
+        # Under nohup the signal is ignored; a terminal that is closed does not end the daemon then.
+        self._ends_with_terminal = (
+            signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
+        )
+        self._signals = SignalQueue()
+        self._signals.take(signal.SIGHUP)  # one that comes early must not end the start
         self._config = config = read_config()
         self._log = log = logger_for(config.log)
         self._clock = clock = SystemClock()
@@ -246,6 +251,7 @@ class Daemon:
         published.export_statuses = self._exports.status
 
         self._restraint = Restraint(SelfLimits())
+        self._restrained_to = self._restraint.degradation.level
         self._reload = ConfigReload(config, read_config, self._apply, clock, log, directory.path)
         self._loop = Loop(
             self._watch,
@@ -262,8 +268,7 @@ class Daemon:
 
     def run(self) -> None:
         """Until a signal ends it. ListenError, RecordError."""
-        signals = SignalQueue(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        on_terminal = sys.stderr.isatty()
+        self._signals.take(signal.SIGTERM, signal.SIGINT)
         self._manager.starting(self._config.probe_timeout_seconds)
         self._server.start()
         if self._recorder is not None:
@@ -271,8 +276,6 @@ class Daemon:
         self._exports.configure(self._config.textfile, self._config.otlp)
         address = self._server.address
         self._log.info("started", version=__version__, address=address, pid=os.getpid())
-        # The main thread does nothing but wait for a signal: a tick that hangs does not delay the
-        # end.
         after_tick: list[Callable[[Snapshot], None]] = [
             self._saver.after_tick,
             self._handover.after_tick,
@@ -282,16 +285,23 @@ class Daemon:
         after_tick += [self._charge_own_files, self._restrain]
         ticking = threading.Thread(target=self._loop.run, args=after_tick, name="loop", daemon=True)
         ticking.start()
-        # A terminal that is closed sends SIGHUP, too, to what runs in it: that is an end.
-        while (
-            caught := signals.wait(self._tell_manager)
-        ) is signal.SIGHUP and on_terminal == sys.stderr.isatty():
+        try:
+            self._reload_until_the_end()
+        finally:
+            self._stop(ticking)
+        self._log.info("stopped")
+
+    def _reload_until_the_end(self) -> None:
+        """The main thread does nothing but wait for a signal: a tick that hangs does not delay the
+        end."""
+        while (caught := self._signals.wait(self._tell_manager)) is signal.SIGHUP:
+            # A terminal that is closed sends it, too, to what runs in it: that is an end.
+            if self._ends_with_terminal and not has_terminal():
+                break
             self._manager.reloading(self._published, self._clock.monotonic())
             self._loop.reload()
         self._manager.stopping()
         self._log.info("stopping", signal=caught.name)
-        self._stop(ticking)
-        self._log.info("stopped")
 
     def _children_cpu_seconds(self) -> dict[str, float]:
         return {**self._runner.cpu_seconds(), **self._simulator_runner.cpu_seconds()}
@@ -318,15 +328,19 @@ class Daemon:
 
     def _restrain(self, snapshot: Snapshot) -> None:
         """Do less once the agent itself takes more than it may."""
-        if self._restraint.look(snapshot.at):
-            self._published.degradation = degradation = self._restraint.degradation
+        changed = self._restraint.look(snapshot.at)
+        degradation = self._restraint.degradation
+        if changed:
+            self._published.degradation = degradation
             self._log.warning(
                 "restraint",
                 level=degradation.level.name.lower(),
                 reason=degradation.reason,
                 detail=degradation.detail,
             )
+        if degradation.level is not self._restrained_to:
             self._apply(self._reload.config)
+            self._restrained_to = degradation.level
 
     def _tell_manager(self) -> None:
         self._manager.look(
@@ -337,24 +351,30 @@ class Daemon:
         )
 
     def _stop(self, ticking: threading.Thread) -> None:
-        self._loop.stop()
-        # Programs first: they write to the disk; the listener only waits for readers.
-        self._runner.stop()
-        self._simulator_runner.stop()
-        ticking.join(LAST_TICK_SECONDS)
-        self._exports.stop(EXPORT_END_SECONDS)
-        if self._recorder is not None:
-            self._recorder.close(RECORDING_END_SECONDS)
-        if self._history is not None:
-            self._history.close(STATE_END_SECONDS)
-        self._saver.close(self._clock.wall(), STATE_END_SECONDS)
-        self._delivery.close(DELIVERY_END_SECONDS)
-        self._handover.close(STATE_END_SECONDS)
-        self._watch.close(CLEAN_UP_SECONDS)
-        self._own_files.charge()
-        self._ledger.close(STATE_END_SECONDS)
-        self._state_directory.close()
-        self._server.stop()
+        """End all parts; one that fails to end costs only what it had still to do."""
+        steps: list[Callable[[], object]] = [
+            self._loop.stop,
+            # Programs first: they write to the disk; the listener only waits for readers.
+            self._runner.stop,
+            self._simulator_runner.stop,
+            lambda: ticking.join(LAST_TICK_SECONDS),
+            lambda: self._exports.stop(EXPORT_END_SECONDS),
+            lambda: None if self._recorder is None else self._recorder.close(RECORDING_END_SECONDS),
+            lambda: None if self._history is None else self._history.close(STATE_END_SECONDS),
+            lambda: self._saver.close(self._clock.wall(), STATE_END_SECONDS),
+            lambda: self._delivery.close(DELIVERY_END_SECONDS),
+            lambda: self._handover.close(STATE_END_SECONDS),
+            lambda: self._watch.close(CLEAN_UP_SECONDS),
+            self._own_files.charge,
+            lambda: self._ledger.close(STATE_END_SECONDS),
+            self._state_directory.close,
+            self._server.stop,
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception:  # a defect: the steps that are left matter more
+                self._log.exception("stop_failed")
 
 
 def private_directory_parent(environ: Mapping[str, str]) -> str:

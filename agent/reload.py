@@ -43,7 +43,6 @@ class ConfigReload:
         try:
             plan = plan_reload(self.config, self._read())
             self._check(plan.config)
-            self._apply(plan.config)
         except ConfigError as error:
             self.last = ConfigLoad(False, self.last.success_wall_seconds)
             for problem in error.problems:
@@ -51,8 +50,13 @@ class ConfigReload:
             self._log.error("config_not_reloaded", hash=config_hash(self.config))
             return
         except Exception:  # a defect must not end the service, and is no success either
-            self.last = ConfigLoad(False, self.last.success_wall_seconds)
-            self._log.exception("config_not_reloaded", hash=config_hash(self.config))
+            self._not_reloaded()
+            return
+        try:
+            self._apply(plan.config)
+        except Exception:
+            self._not_reloaded()
+            self._take_back()
             return
         self.config = plan.config
         self.last = ConfigLoad(True, self._clock.wall())
@@ -63,6 +67,17 @@ class ConfigReload:
         )
         if plan.needs_restart:
             self._log.warning("config_needs_restart", settings=", ".join(plan.needs_restart))
+
+    def _not_reloaded(self) -> None:
+        self.last = ConfigLoad(False, self.last.success_wall_seconds)
+        self._log.exception("config_not_reloaded", hash=config_hash(self.config))
+
+    def _take_back(self) -> None:
+        """Put the old configuration in force in the parts that may have taken the new one."""
+        try:
+            self._apply(self.config)
+        except Exception:  # as above; what failed once may fail again
+            self._log.exception("config_half_applied", hash=config_hash(self.config))
 
     def _check(self, config: Config) -> None:
         paths = [path for one in config.databases for path in (one.path, *one.db_paths)]

@@ -1,5 +1,6 @@
 """Signals, taken where they interrupt and handled where the main thread waits for them."""
 
+import os
 import queue
 import signal
 from collections.abc import Callable
@@ -10,14 +11,17 @@ LATENCY_SECONDS = 0.5
 
 
 class SignalQueue:
-    """Takes these signals from now on; for the main thread."""
+    """For the main thread."""
 
-    def __init__(self, *numbers: signal.Signals) -> None:
+    def __init__(self) -> None:
         # A handler runs between any two instructions of the main thread, so it may take no lock
         # that this thread could hold (the log's, an Event's); SimpleQueue.put is made for that.
         self._taken: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+
+    def take(self, *numbers: signal.Signals) -> None:
+        """Take these from now on."""
         for number in numbers:
-            signal.signal(number, self._take)
+            signal.signal(number, self._put)
 
     def wait(self, meanwhile: Callable[[], None]) -> signal.Signals:
         """The next signal. Waits in steps: a signal that comes just before the wait, or to
@@ -30,5 +34,14 @@ class SignalQueue:
             except queue.Empty:
                 continue
 
-    def _take(self, number: int, _: FrameType | None) -> None:
+    def _put(self, number: int, _: FrameType | None) -> None:
         self._taken.put(signal.Signals(number))
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, wherever its output goes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

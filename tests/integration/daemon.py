@@ -252,9 +252,11 @@ def writing(database: Path, write_buffer_bytes: int = 1 << 20) -> Iterator[subpr
         yield writer
 
 
-def wait_for(path: Path, writer: subprocess.Popen[bytes]) -> None:
+def wait_for(
+    path: Path, writer: subprocess.Popen[bytes], seconds: float = PATIENCE_SECONDS
+) -> None:
     """Wait for a file that a process is going to make."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + seconds
     while not path.exists():
         assert writer.poll() is None, f"the writer ended without {path}"
         assert time.monotonic() < give_up, f"{path} never came"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.daemon import (
+    PATIENCE_SECONDS,
     Daemon,
     Page,
     daemon,
@@ -285,6 +286,49 @@ def test_a_quiet_host_has_a_quiet_log(unconfigured: Unconfigured) -> None:
     assert sum(unconfigured.other in line for line in watched) == 1
     assert len(set(lines)) == len(lines)
     assert [line for line in lines if "event=tick_failed" in line or "Traceback" in line] == []
+
+
+@pytest.mark.parametrize(("by_nohup", "ends"), [(False, True), (True, False)])
+def test_a_terminal_that_is_closed_ends_the_daemon_that_runs_in_it(
+    place: Path, by_nohup: bool, ends: bool
+) -> None:
+    """Wherever its output goes; started by nohup it goes on."""
+    ours, terminal = os.openpty()
+    log = place / "smaxd.log"
+    program = [
+        *(["nohup"] if by_nohup else []),
+        *(sys.executable, "-m", "agent", "run", "--web.listen-address", "127.0.0.1:0"),
+        *("--config", write_config(place, NO_PROGRAMS), "--db", str(place / "db")),
+    ]
+    (place / "home/tmp").mkdir(parents=True)
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            ["setsid", "--ctty", *program],
+            stdin=terminal,
+            stdout=output,
+            stderr=output,
+            env=environment(place / "home"),
+            cwd="/",
+        )
+    os.close(terminal)
+    try:
+        wait_for_text(log, "event=started")
+        os.close(ours)
+        if ends:
+            assert running.wait(PATIENCE_SECONDS) == 0
+        else:
+            wait_for_text(log, "event=config_reloaded")
+            assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait()
+
+
+def wait_for_text(file: Path, text: str) -> None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while text not in file.read_text():
+        assert time.monotonic() < give_up, f"never: {text}\n{file.read_text()}"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

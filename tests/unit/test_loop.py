@@ -274,7 +274,7 @@ def test_what_fails_after_a_tick_costs_nothing_but_itself(lines: LogCapture) -> 
     loop.run(keeps_failing, works)
 
     assert (len(tried), len(seen)) == (3, 3)
-    assert events(lines) == ["after_tick_failed"]
+    assert events(lines) == ["part_failed"]
     assert lines.entries[0]["part"].endswith("keeps_failing")
 
 

@@ -37,10 +37,19 @@ class Daemon:
         log: Logger = structlog.wrap_logger(None, processors=[lines])
         self.clock = FixedClock()
         self.applied: list[Config] = []
+        self.apply: Callable[[Config], None] = self.applied.append
         self._read: Callable[[], Config] = Config
         self.reload = ConfigReload(
-            Config(), self._read_file, self.applied.append, self.clock, log, state_directory
+            Config(),
+            self._read_file,
+            self._apply,
+            self.clock,
+            log,
+            state_directory,
         )
+
+    def _apply(self, config: Config) -> None:
+        self.apply(config)
 
     def _read_file(self) -> Config:
         return self._read()
@@ -142,6 +151,27 @@ def test_a_defect_in_reading_is_no_success_and_no_end(lines: LogCapture) -> None
 
     daemon = Daemon(lines)
     assert daemon.reread(odd) == ConfigLoad(False, WALL)
+    assert events(lines) == ["config_not_reloaded"]
+
+
+def test_a_configuration_that_only_some_parts_can_take_is_taken_back_from_all(
+    lines: LogCapture,
+) -> None:
+    """Otherwise gauge and hash would name one, and another would be in force."""
+    daemon = Daemon(lines)
+    in_force: list[Config] = []
+
+    def apply(config: Config) -> None:
+        in_force.append(config)
+        if config.tick_seconds == 7.0:
+            raise OSError("a part fails")
+
+    daemon.apply = apply
+    wanted = Config(tick_seconds=7.0)
+
+    assert daemon.reread(lambda: wanted) == ConfigLoad(False, WALL)
+    assert in_force == [wanted, Config()]
+    assert daemon.reload.config == Config()
     assert events(lines) == ["config_not_reloaded"]
 
 
