@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from agent.calibrate.guard import have_layer_in_common
 from agent.config import DatabaseSettings
 from agent.findings import DatabaseFindings, PathFindings
 from agent.readings import Known, Missing, printable
@@ -307,6 +308,27 @@ class DatabaseWatch:
             answer = slot.answer(now)
             if isinstance(answer, Known):
                 yield answer.value
+
+    def directories(self) -> Iterator[str]:
+        """All that hold files of this database, as far as they are known."""
+        yield self.path
+        db_log_dir = self._directories[1]
+        others = [path for path, _ in self._places.values()]
+        if db_log_dir is not None:
+            others.append(as_reached(db_log_dir, self.path))
+        # A relative one is relative to a working directory that is not ours.
+        yield from filter(os.path.isabs, others)
+
+    def shares_disk(self, device: BlockDeviceSample, now: float) -> bool:
+        """Whether a block device is under both ``device`` and this database, in doubt yes."""
+        # A copy: the thread of a run of fio asks, while a tick may add a place.
+        answers = [slot.answer(now) for _, slot in list(self._places.values())]
+        return any(
+            answer.reason != "path_missing"  # an old LOG may name directories that are no more
+            if isinstance(answer, Missing)
+            else have_layer_in_common(answer.value, device)
+            for answer in answers
+        )
 
     def findings(self, now: float, *, shares_process: bool) -> DatabaseFindings:
         """What the probes have answered by ``now``."""

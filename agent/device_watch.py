@@ -11,11 +11,16 @@ from agent.watch_tools import MIB, WatchTools
 from agent.wear.budget import Refused
 from agent.wear.ledger import WearView
 from probes.diskstats import DiskstatsProbe
-from probes.errors import NoData, ProbeError
+from probes.errors import NoData, ProbeError, ProbeFailed
 from probes.fio import FioProbe
 from probes.fio_guard import FioGuard, GuardedDatabase
 from probes.samples import BlockDeviceSample, FioSample, SmartSample
-from probes.scratch import choose_scratch_directory, default_candidates
+from probes.scratch import (
+    choose_scratch_directory,
+    default_candidates,
+    mount_point,
+    remove_scratch_leftovers,
+)
 from probes.smart import SmartProbe
 
 FIO_PURPOSE = "fio"
@@ -30,6 +35,9 @@ SMART_TIMEOUT_SECONDS = 30.0
 FIO_TIMEOUT_MARGIN_SECONDS = 60.0
 """On top of fio's own runtime before a run counts as hanging; the runner kills it well before."""
 
+CLEARING_SECONDS = 30.0
+"""As long a run of fio waits for what earlier ones left to be removed."""
+
 
 class DeviceWatch:
     """One device's fio runs, in a scratch directory on the file system of a database it carries."""
@@ -37,14 +45,14 @@ class DeviceWatch:
     def __init__(
         self,
         sample: BlockDeviceSample,
-        database_paths: Sequence[str],
+        database_directories: Sequence[str],
         diskstats: DiskstatsProbe,
         tools: WatchTools,
-        guarded: Callable[[], Sequence[GuardedDatabase]],
+        guarded: Callable[[BlockDeviceSample], Sequence[GuardedDatabase]],
     ) -> None:
         self.name = sample.device.name
         self.sample = sample
-        self.database_paths = tuple(database_paths)
+        self.database_directories = tuple(database_directories)
         self._diskstats = diskstats
         self._guarded = guarded
         self._run: ProbeRun | None = None
@@ -60,6 +68,18 @@ class DeviceWatch:
             timeout_seconds=SMART_TIMEOUT_SECONDS,
             sticky=True,
             background=True,
+        )
+        self._cleared: frozenset[str] = frozenset()
+        self._to_clear: tuple[str, ...] = ()
+        self._clearing: Slot[int] = Slot(
+            "leftovers",
+            self.name,
+            self._remove_leftovers,
+            tools.clock,
+            cadence_seconds=CLEARING_SECONDS,
+            timeout_seconds=CLEARING_SECONDS,
+            background=True,
+            on_order=True,
         )
         self.configure(tools)
 
@@ -91,6 +111,22 @@ class DeviceWatch:
         """Equal for the same drive across boots."""
         sample = self.sample
         return DeviceIdentity(self.name, sample.size_bytes, sample.model).key
+
+    def clear_up(self, samples: Sequence[BlockDeviceSample], now: float) -> None:
+        """Remove what a killed run left at the roots of these file systems, once for each.
+
+        In a thread, because a dead disk may hang it; never beside a run of fio.
+        """
+        mounts = {sample.mount_point: sample.path for sample in samples}
+        writing = self.fio is not None and self.fio.running
+        if writing or self._clearing.running or mounts.keys() <= self._cleared:
+            return
+        self._to_clear = tuple(mounts[mount] for mount in mounts.keys() - self._cleared)
+        self._cleared = frozenset(mounts)
+        self._clearing.start(now)
+
+    def _remove_leftovers(self) -> int:
+        return remove_scratch_leftovers([mount_point(path) for path in self._to_clear])
 
     def start_fio(self, run: ProbeRun, now: float) -> None:
         """Start fio as decided, unless a run is still under way."""
@@ -154,31 +190,34 @@ class DeviceWatch:
             raise _RefusedError("budget_not_kept", "no account is kept of what the agent writes")
         # The directory is chosen anew each time: file systems get mounted, databases created.
         path = self.sample.path
+        if self._clearing.running and not self._clearing.wait(CLEARING_SECONDS):
+            raise ProbeFailed("timeout", f"the file system of {path} does not answer")
         directory = choose_scratch_directory(
             path,
             self._tools.config.scratch,
             default_candidates(path, self._tools.environ),
-            self.database_paths,
+            self.database_directories,
         )
         self.scratch_directory = directory
         reservation = ledger.reserve(key, FIO_PURPOSE, run.cost_bytes)
         if isinstance(reservation, Refused):
             raise _RefusedError(reservation.reason, reservation.detail)
-        probe = FioProbe(
-            directory,
-            self._tools.clock,
-            self._tools.runner,
-            run.mode,
-            run.limits,
-            device_devnum=self.sample.device.devnum,
-            diskstats=self._diskstats.read,
-            database_paths=self.database_paths,
-            guard=FioGuard(self._guarded(), self._tools.clock),
-        )
+        probe: FioProbe | None = None
         try:
+            probe = FioProbe(
+                directory,
+                self._tools.clock,
+                self._tools.runner,
+                run.mode,
+                run.limits,
+                device_devnum=self.sample.device.devnum,
+                diskstats=self._diskstats.read,
+                database_paths=self.database_directories,
+                guard=FioGuard(self._guarded(self.sample), self._tools.clock),
+            )
             return probe.read()
         finally:
-            ledger.settle(reservation, probe.written_bytes_total)
+            ledger.settle(reservation, 0 if probe is None else probe.written_bytes_total)
 
 
 class _RefusedError(ProbeError):

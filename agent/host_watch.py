@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from agent.alerts.orders_file import OrdersProbe
@@ -177,39 +176,42 @@ class HostWatch:
 
     def _follow_devices(self, now: float) -> None:
         """Keep one watch per device; the first database on it lends its file system."""
-        carried: dict[str, BlockDeviceSample] = {}
-        for watch in self._databases.values():
+        carried: dict[str, list[BlockDeviceSample]] = {}
+        watches = self._databases.values()
+        for watch in watches:
             for sample in watch.devices(now):
-                carried.setdefault(sample.device.name, sample)
-        paths = tuple(self._databases)
+                carried.setdefault(sample.device.name, []).append(sample)
+        directories = tuple({path: None for watch in watches for path in watch.directories()})
         for name in self._devices.keys() - carried.keys():
             # Kept aside: a database that is away for a moment must not cost another fio run when
             # it returns, nor take back what is counted as written.
             self._former_devices[name] = self._devices.pop(name)
-        for name, sample in carried.items():
+        for name, samples in carried.items():
+            sample = samples[0]
             if name in self._former_devices:
                 self._devices[name] = self._former_devices.pop(name)
             elif name not in self._devices:
                 self._devices[name] = DeviceWatch(
                     sample,
-                    paths,
+                    directories,
                     self._diskstats_probe,
                     self._tools,
-                    partial(self._guarded, name),
+                    self._guarded,
                 )
             device = self._devices[name]
             device.sample = sample
-            device.database_paths = paths
+            device.database_directories = directories
+            device.clear_up(samples, now)
             if self._tools.ledger is not None:
                 self._tools.ledger.open_account(device.key, sample.size_bytes)
 
-    def _guarded(self, device: str) -> list[GuardedDatabase]:
-        """What the guard of a run on ``device`` looks at."""
+    def _guarded(self, device: BlockDeviceSample) -> list[GuardedDatabase]:
+        """What the guard of a run on ``device`` looks at: all that share a disk with it."""
         now = self._tools.clock.monotonic()
         return [
             watch.guarded(now)
             for watch in list(self._databases.values())
-            if any(sample.device.name == device for sample in watch.devices(now))
+            if watch.shares_disk(device, now)
         ]
 
     def start_probes(self, runs: Mapping[str, ProbeRun]) -> None:

@@ -11,6 +11,7 @@ import secrets
 import stat
 from collections.abc import Mapping, Sequence
 
+from probes.database_marks import holds_database, holds_log
 from probes.errors import NoData, ProbeFailed
 
 SCRATCH_PREFIX = "smaxd-scratch-"
@@ -19,8 +20,6 @@ SCRATCH_PREFIX = "smaxd-scratch-"
 SCRATCH_DATABASE_PREFIX = "smaxd-calibrate-"
 """A calibration's scratch database lies in a directory of its own, named like the files above with
 this prefix: discovery passes over what is below one."""
-
-_DATABASE_MARKS = ("CURRENT", "IDENTITY")
 
 _PASSING = frozenset({"read_only_file_system", "out_of_space"})
 """What may befall any directory; everything else is wrong with the one that was configured."""
@@ -77,7 +76,8 @@ def choose_scratch_directory(
 
     It is a subdirectory ``smaxd-scratch-<uid>`` (hidden at the root of a mount) of ``configured``,
     or of the first of ``candidates`` that exists, is on the file system of ``database_path``, lies
-    in no database (one of ``database_paths``, or any directory with a CURRENT) and is writable.
+    in no database (one of ``database_paths``, or any directory with the files of one) and is
+    writable.
 
     Raises ProbeFailed("scratch_invalid") when ``configured`` is none of this,
     NoData("no_scratch_directory") when no candidate is, in place of either ProbeFailed
@@ -109,12 +109,16 @@ def choose_scratch_directory(
 
 
 def enclosing_database(directory: str, database_paths: Sequence[str]) -> str | None:
-    """Return the database that ``directory`` is or lies in: a known one, or one with its marks."""
+    """Return the directory of a database that ``directory`` is or lies in; None: it is in none.
+
+    One of ``database_paths``, of which a database may have several, or one with a database's files.
+    """
     directory = os.path.realpath(directory)
     known = {os.path.realpath(path) for path in database_paths}
+    if holds_log(directory):  # that of a db_log_dir may lie above anything, as in /var/log
+        return directory
     while True:
-        marks = (os.path.join(directory, mark) for mark in _DATABASE_MARKS)
-        if directory in known or any(map(os.path.lexists, marks)):
+        if directory in known or holds_database(directory):
             return directory
         if directory == os.path.dirname(directory):
             return None

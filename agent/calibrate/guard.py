@@ -95,8 +95,16 @@ def shares_disk(path: str, device: BlockDeviceSample, clock: Clock) -> bool:
         mine = BlockDeviceProbe(path, clock).read()
     except ProbeError:
         return True
-    theirs = {layer.devnum for layer in device.layers} | {device.device.devnum}
-    return bool(theirs & ({layer.devnum for layer in mine.layers} | {mine.device.devnum}))
+    return have_layer_in_common(mine, device)
+
+
+def have_layer_in_common(one: BlockDeviceSample, other: BlockDeviceSample) -> bool:
+    """Whether a block device is under both: the disk of two partitions, one disk of an array."""
+    return bool(_layers(one) & _layers(other))
+
+
+def _layers(sample: BlockDeviceSample) -> set[str]:
+    return {layer.devnum for layer in sample.layers} | {sample.device.devnum}
 
 
 def _is_open(path: str, clock: Clock) -> bool:

@@ -69,9 +69,11 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A path may be no valid UTF-8; it is shown escaped instead of ending the command.
             stream.reconfigure(errors="backslashreplace")
-    # So that a measurement that is told to end takes its fio and its scratch file with it; the
-    # daemon has a way of its own.
+    # So that a measurement that is told to end, or whose terminal is closed, takes its fio and its
+    # scratch file with it; the daemon has a way of its own. Under nohup SIGHUP is ignored.
     signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _end)
     try:
         raise SystemExit(cli(prog_name="smaxd", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:

@@ -73,22 +73,24 @@ def print_fio(path: str, mode: str, *, as_json: bool) -> int:
         device = None  # fio measures the path all the same, only the others' writes are unknown
     try:
         directory = choose_scratch_directory(path, path, (), ())
+        probe = FioProbe(
+            directory,
+            clock,
+            runner,
+            kind,
+            DEFAULT_LIMITS[kind],
+            device_devnum=None if device is None else device.device.devnum,
+            diskstats=DiskstatsProbe(clock).read,
+        )
         try:
-            sample = FioProbe(
-                directory,
-                clock,
-                runner,
-                kind,
-                DEFAULT_LIMITS[kind],
-                device_devnum=None if device is None else device.device.devnum,
-                diskstats=DiskstatsProbe(clock).read,
-            ).read()
+            sample = probe.read()
         finally:
             remove_scratch_directory(directory)
+            # A run that failed, or was ended, has written, too.
+            if device is not None and probe.written_bytes_total:
+                account_for(probe.written_bytes_total, "fio", device, os.environ)
     except ProbeError as error:
         return _failed(error)
-    if device is not None:
-        account_for(sample.written_bytes, "fio", device, os.environ)
     if as_json:
         _print_json(sample)
         return 0

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.calibrate.guard import StallGuard
+from agent.calibrate.guard import StallGuard, have_layer_in_common
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
 from probes.errors import ProbeError
-from probes.samples import BlockDeviceSample
+from probes.samples import BlockDeviceSample, BlockLayer
 from tests.unit.agent_samples import FixedClock, a_device
 
 DATA = Path(__file__).parents[1] / "data/rocksdb"
@@ -48,6 +48,17 @@ def guard(database: Path, device: BlockDeviceSample) -> Iterator[StallGuard]:
     made = StallGuard([str(database)], device, SystemClock())
     yield made
     made.close()
+
+
+def test_an_array_shares_a_device_with_each_of_its_disks() -> None:
+    """Although its traffic is accounted elsewhere; a device over none of them does not."""
+    one, other = a_device("sda", "8:0"), a_device("sdb", "8:16")
+    array = BlockLayer("md0", "9:0", "md")
+    mirror = a_device("md0", "9:0", layers=(array, *one.layers, *other.layers), device=array)
+
+    assert have_layer_in_common(mirror, one)
+    assert have_layer_in_common(other, mirror)
+    assert not have_layer_in_common(one, other)
 
 
 def warn(database: Path) -> None:

@@ -21,7 +21,12 @@ from agent import cli
 from agent.alerts.engine import AlertState
 from agent.http import HttpServer, application
 from agent.loop import Published
+from probes.blockdev import BlockDeviceProbe
+from probes.clock import SystemClock
+from probes.errors import ProbeError
+from probes.fio import DEFAULT_LIMITS, FioMode
 from tests.unit import snapshots
+from tests.unit.agent_samples import a_device
 from tests.unit.snapshots import FixedClock
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +77,7 @@ def smaxd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """Call the entry point as the console script does, without a process of its own."""
     for name in ("SMAXD_URL", "SMAXD_CONFIG"):
         monkeypatch.delenv(name, raising=False)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def call(*words: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["smaxd", *words])
@@ -83,7 +88,8 @@ def smaxd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         return Ended(int(ended.value.code or 0), output.out, output.err)
 
     yield call
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -501,11 +507,54 @@ def commands_below(pid: int) -> set[bytes]:
     return commands
 
 
+def test_a_failed_probe_fio_is_charged_with_what_it_may_have_written(
+    smaxd: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fio ends without a report."""
+    programs, state, measured = tmp_path / "bin", tmp_path / "state", tmp_path / "measured"
+    for directory in (programs, state, measured):
+        directory.mkdir()
+    (programs / "fio").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "fio").chmod(0o755)
+    (state / "wear.json").write_text("{}")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    monkeypatch.setattr("agent.commands.probes.BlockDeviceProbe.read", lambda _: a_device())
+    ended = smaxd("probe", "fio", "--path", str(measured))
+    (receipt,) = state.glob("written-*.json")
+
+    assert ended.code == 1
+    assert is_one_line(ended.err)
+    assert json.loads(receipt.read_text())["written_bytes"] == (
+        DEFAULT_LIMITS[FioMode.FAST].size_bytes
+    )
+
+
+def test_under_nohup_a_closed_terminal_stays_without_effect(smaxd: Call) -> None:
+    """A signal that is ignored from the start is meant to be."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert smaxd("--version").code == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
-def test_probe_fio_that_is_told_to_end_takes_fio_with_it(tmp_path: Path) -> None:
-    """SIGTERM to the command ends the program and removes its file."""
-    argv = [sys.executable, "-m", "agent", "probe", "fio", "--path", str(tmp_path)]
-    with subprocess.Popen([*argv, "--mode", "accurate"], env=environment()) as running:
+def test_probe_fio_that_is_told_to_end_takes_fio_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A signal to the command ends the program, removes its file, and charges the bytes."""
+    state, measured = tmp_path / "state", tmp_path / "measured"
+    for directory in (state, measured):
+        directory.mkdir()
+    (state / "wear.json").write_text("{}")
+    try:
+        BlockDeviceProbe(str(measured), SystemClock()).read()
+        expected_receipts = 1
+    except ProbeError:
+        expected_receipts = 0  # no device, no account
+    argv = [sys.executable, "-m", "agent", "probe", "fio", "--path", str(measured)]
+    environ = environment(STATE_DIRECTORY=str(state))
+    with subprocess.Popen([*argv, "--mode", "accurate"], env=environ) as running:
         try:
             give_up = time.monotonic() + 30
             while b"fio" not in commands_below(running.pid):
@@ -513,13 +562,14 @@ def test_probe_fio_that_is_told_to_end_takes_fio_with_it(tmp_path: Path) -> None
                     pytest.skip("fio cannot run here")
                 assert time.monotonic() < give_up
                 time.sleep(0.02)
-            running.terminate()
+            running.send_signal(number)
             code = running.wait(10)
         finally:
             running.kill()
 
-    assert code == 143
-    assert list(tmp_path.iterdir()) == []
+    assert code == 128 + number
+    assert list(measured.iterdir()) == []
+    assert len(list(state.glob("written-*.json"))) == expected_receipts
 
 
 DATABASE_OWNER = """

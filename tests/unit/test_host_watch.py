@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from probes.clock import SystemClock
 from probes.command import CompletedCommand, Guard
 from probes.errors import ProbeError
 from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
+from probes.samples import BlockLayer
+from tests.unit.agent_samples import a_device
 from tests.unit.snapshots import FixedClock
 
 DATA = Path(__file__).parents[1] / "data"
@@ -144,6 +148,131 @@ def test_a_run_beyond_the_budget_does_not_start(host: Host) -> None:
     assert after.fio.reason in {"wear_budget_used", "over_daily_limit"}
     assert after.fio_ended is not None
     assert after.fio_ended.outcome == "refused"
+
+
+@pytest.mark.parametrize("option", ["db_paths", "wal_dir", "db_log_dir"])
+def test_fio_never_runs_among_the_files_that_a_database_keeps_elsewhere(
+    host: Host, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """Even where nothing in that directory shows whose it is, and no other is on its device."""
+    directory = host.database.parent / "elsewhere"
+    directory.mkdir()
+    if option == "db_paths":
+        settings = DatabaseSettings(path=str(host.database), db_paths=(str(directory),))
+        reconfigured(host, settings)
+    else:
+        (options,) = host.database.glob("OPTIONS-*")
+        named = f"[DBOptions]\n  {option}={directory}\n"
+        options.write_text(options.read_text().replace("[DBOptions]\n", named))
+    monkeypatch.setattr("agent.device_watch.default_candidates", lambda *_: (str(directory),))
+    name = host.tick().devices[0].name
+    device = host.tick(probe=[name]).devices[0]
+
+    assert not host.fio.runs
+    assert isinstance(device.fio, Missing)
+    assert device.fio.reason == "no_scratch_directory"
+    assert list(directory.iterdir()) == []
+
+
+def test_a_relative_directory_in_the_options_forbids_nothing_of_ours(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is relative to the database's working directory, whatever ours is."""
+    monkeypatch.chdir("/")
+    (options,) = host.database.glob("OPTIONS-*")
+    named = "[DBOptions]\n  db_log_dir=.\n  wal_dir=.\n"
+    options.write_text(options.read_text().replace("[DBOptions]\n", named))
+    name = host.tick().devices[0].name
+    host.tick(probe=[name])
+
+    assert len(host.fio.runs) == 1
+
+
+def test_the_guard_watches_every_database_that_shares_a_disk(host: Host) -> None:
+    """One on an array over the device, or on a loop device, is not accounted under its name."""
+    host.tick()
+    sample = host.tick().devices[0].sample  # now all that its LOG names was looked for, too
+    array = BlockLayer("md0", "9:0", "md")
+    over_it = dataclasses.replace(sample, device=array, layers=(array, *sample.layers))
+
+    assert len(host.watch._guarded(over_it)) == 1
+    assert host.watch._guarded(a_device("none", "259:999")) == []
+
+
+def test_a_database_whose_disk_is_unknown_is_guarded(host: Host) -> None:
+    """In doubt its device is the one that fio is to load."""
+    missing = str(host.database.parent / "missing")
+    reconfigured(host, DatabaseSettings(path="/sys/kernel"), DatabaseSettings(path=missing))
+
+    (guarded,) = host.watch._guarded(a_device("none", "259:999"))
+    assert guarded.wal_directory == "/sys/kernel"
+
+
+def test_a_defect_before_fio_starts_gives_the_reserved_bytes_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was written, so the budget is what it was."""
+
+    def defect(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    before = host.tick().devices[0]
+    monkeypatch.setattr("agent.device_watch.FioGuard", defect)
+    after = host.tick(probe=[before.name]).devices[0]
+
+    assert isinstance(after.fio, Missing)
+    assert after.fio.reason == "defect"
+    assert isinstance(before.budget, Known)
+    assert isinstance(after.budget, Known)
+    assert after.budget.value.remaining_bytes == before.budget.value.remaining_bytes
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 30.0
+    while not condition():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_what_a_killed_run_left_at_the_mount_goes_once_its_device_is_followed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knew of the mount when the agent started: its database was found later."""
+    monkeypatch.setattr("agent.device_watch.mount_point", lambda _: str(host.database.parent))
+    left = host.database.parent / f".smaxd-scratch-{os.geteuid()}"
+    left.mkdir(mode=0o700)
+    (left / "smaxd-scratch-1-0-0badcafe").touch()
+    host.tick()
+
+    assert eventually(lambda: not left.exists())
+
+
+def test_fio_waits_until_what_earlier_runs_left_is_removed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise its directory could be taken for one that nobody uses."""
+    answers = threading.Event()
+    cleared: list[str] = []
+
+    def slowly(parents: Sequence[str]) -> int:
+        answers.wait(30.0)
+        cleared.extend(parents)
+        return 0
+
+    monkeypatch.setattr("agent.device_watch.remove_scratch_leftovers", slowly)
+    name = host.tick().devices[0].name
+    host.watch.start_probes({name: A_RUN})
+    host.watch.close(0.5)  # a run that did not wait would end meanwhile
+    before = (len(cleared), len(host.fio.runs))
+    answers.set()
+    host.watch.close(30.0)
+    host.tick()
+
+    assert before == (0, 0)
+    assert len(host.fio.runs) == 1
+    assert len(cleared) == 1  # and not again with each tick
 
 
 def test_a_database_that_is_away_for_a_while_costs_no_second_measurement(host: Host) -> None:
