@@ -15,6 +15,7 @@ from typing import Protocol
 
 from probes import tied
 from probes.errors import ProbeFailed
+from probes.lookout import Lookout
 
 TERMINATE_GRACE_SECONDS = 0.5
 """How long a program may take to end after SIGTERM before its process group gets SIGKILL."""
@@ -42,7 +43,7 @@ _LONGEST_PAUSE_SECONDS = 0.1
 
 
 Guard = Callable[[], str | None]
-"""Asked while a program runs; a sentence when it has to end at once. It must not wait."""
+"""Asked while a program runs, in a thread of its own; a sentence when the program has to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,15 @@ class ProcessGroupRunner:
         # the lock never meets a recycled process id.
         self._changed = threading.Condition()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._cpu_seconds: defaultdict[str, float] = defaultdict(float)
+        self._starting = 0
         self._stopping = False
+        # Whoever asks for the metrics waits for nothing else.
+        self._account = threading.Lock()
+        self._cpu_seconds: defaultdict[str, float] = defaultdict(float)
 
     def cpu_seconds(self) -> Mapping[str, float]:
         """What the programs used that have ended, by name; seconds of CPU."""
-        with self._changed:
+        with self._account:
             return dict(self._cpu_seconds)
 
     def run(
@@ -108,16 +112,31 @@ class ProcessGroupRunner:
         guard: Guard | None = None,
     ) -> CompletedCommand:
         """Run ``argv`` without a shell, with an empty standard input."""
+        lookout = None if guard is None else _lookout(argv[0], guard)
+        try:
+            return self._run(argv, timeout_seconds, cwd, env, lookout)
+        finally:
+            if lookout is not None:
+                lookout.close()
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        timeout_seconds: float,
+        cwd: str | None,
+        env: Mapping[str, str] | None,
+        lookout: Lookout | None,
+    ) -> CompletedCommand:
         process = self._start(argv, cwd, env)
         try:
-            output = self._collect(process, time.monotonic() + timeout_seconds, guard)
+            output = self._collect(process, time.monotonic() + timeout_seconds, lookout)
         finally:
             _kill_group(process)
             with self._changed:
                 self._running.discard(process)
                 self._changed.notify_all()
             used = _reap(process)
-            with self._changed:
+            with self._account:
                 self._cpu_seconds[_program(argv)] += used
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
@@ -128,7 +147,7 @@ class ProcessGroupRunner:
             raise ProbeFailed(
                 "timeout", f"{argv[0]} was killed after {timeout_seconds:g} s without an end"
             )
-        _raise_if_not_started(argv[0], process.returncode, output[1])
+        _raise_if_not_started(argv[0], cwd, process.returncode, output[1])
         return CompletedCommand(process.returncode, *output)
 
     def stop(self) -> None:
@@ -139,7 +158,8 @@ class ProcessGroupRunner:
                 _signal_group(process, signal.SIGTERM)
             # The thread inside run() sees the flag, or the end, and kills what stays.
             self._changed.wait_for(
-                lambda: not self._running, TERMINATE_GRACE_SECONDS + 2 * _LONGEST_PAUSE_SECONDS
+                lambda: not self._running and not self._starting,
+                TERMINATE_GRACE_SECONDS + 2 * _LONGEST_PAUSE_SECONDS,
             )
 
     def _start(
@@ -148,33 +168,26 @@ class ProcessGroupRunner:
         with self._changed:
             if self._stopping:
                 raise ProbeFailed("stopped", f"{argv[0]} not started: the agent is stopping")
-            try:
-                process = subprocess.Popen(
-                    _tied(argv),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    cwd=cwd,
-                    env=None if env is None else dict(env),
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                if cwd is not None and not os.path.isdir(cwd):
-                    raise ProbeFailed(
-                        "program_not_started", f"{argv[0]} cannot be started: {cwd} is gone"
-                    ) from error
-                raise ProbeFailed(
-                    "program_missing", f"{argv[0]} not found; install it or fix PATH"
-                ) from error
-            except (OSError, ValueError) as error:
-                raise ProbeFailed(
-                    "program_not_started", f"{argv[0]} cannot be started: {error}"
-                ) from error
-            self._running.add(process)
+            self._starting += 1
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            # Not under the lock: a start may wait for a disk, and stop() goes on without it.
+            process = _popen(argv, cwd, env)
+        finally:
+            self._register(process)
         return process
 
+    def _register(self, process: subprocess.Popen[bytes] | None) -> None:
+        with self._changed:
+            self._starting -= 1
+            if process is not None:
+                self._running.add(process)
+                if self._stopping:  # stop() came meanwhile and did not see it
+                    _signal_group(process, signal.SIGKILL)
+            self._changed.notify_all()
+
     def _collect(
-        self, process: subprocess.Popen[bytes], deadline: float, guard: Guard | None
+        self, process: subprocess.Popen[bytes], deadline: float, lookout: Lookout | None
     ) -> tuple[bytes, bytes, str | None] | None:
         """Read both outputs until the leader ends; None when it has to be killed.
 
@@ -182,7 +195,7 @@ class ProcessGroupRunner:
         """
         stdout, stderr = bytearray(), bytearray()
         pause_seconds = 0.001
-        longest_pause_seconds = _LONGEST_PAUSE_SECONDS if guard is None else GUARD_LOOK_SECONDS
+        longest_pause_seconds = _LONGEST_PAUSE_SECONDS if lookout is None else GUARD_LOOK_SECONDS
         harm: str | None = None
         next_look = 0.0
         with selectors.DefaultSelector() as selector:
@@ -195,8 +208,8 @@ class ProcessGroupRunner:
                 ended = _has_ended(process)
                 if not ended:
                     now = time.monotonic()
-                    if guard is not None and harm is None and now >= next_look:
-                        harm = guard()
+                    if lookout is not None and harm is None and now >= next_look:
+                        harm = lookout.look()
                         now = time.monotonic()
                         next_look = now + GUARD_LOOK_SECONDS
                         if harm is not None:
@@ -220,22 +233,50 @@ class ProcessGroupRunner:
                     return bytes(stdout), bytes(stderr), harm
 
 
-def _tied(argv: Sequence[str]) -> list[str]:
+def _lookout(program: str, guard: Guard) -> Lookout:
+    try:
+        return Lookout(guard)
+    except RuntimeError as error:  # a limit on threads: nothing runs unguarded
+        raise ProbeFailed("program_not_started", f"{program} cannot be guarded: {error}") from error
+
+
+def _popen(
+    argv: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
     """Have a program killed at the end of the thread that waits for it, the agent's own included.
 
     Our own children see to that themselves: a second start of the interpreter costs more than
-    some of them do.
+    some of them do. Nobody else changes its directory by Popen's ``cwd``: until a child has changed
+    to it, every thread of ours stands still (vfork under the interpreter's lock), on a dead device
+    for good.
     """
-    if argv[0] == sys.executable:
-        return list(argv)
+    own = argv[0] == sys.executable
     # -I -S: reads nothing of the environment and of site-packages.
-    return [sys.executable, "-I", "-S", _TIED, str(os.getpid()), *argv]
+    launcher = () if own else (sys.executable, "-I", "-S", _TIED, str(os.getpid()), cwd or "")
+    try:
+        return subprocess.Popen(
+            [*launcher, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd if own else None,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        if own and isinstance(error, FileNotFoundError) and error.filename == argv[0]:
+            raise ProbeFailed(
+                "program_missing", f"{argv[0]} not found; install it or fix PATH"
+            ) from error
+        raise ProbeFailed("program_not_started", f"{argv[0]} cannot be started: {error}") from error
 
 
-def _raise_if_not_started(program: str, returncode: int, stderr: bytes) -> None:
+def _raise_if_not_started(program: str, cwd: str | None, returncode: int, stderr: bytes) -> None:
     if returncode != tied.NOT_STARTED_CODE or not stderr.startswith(tied.NOT_STARTED_MARK):
         return
-    number, _, text = stderr.removeprefix(tied.NOT_STARTED_MARK).decode().partition(" ")
+    what, number, text = stderr.removeprefix(tied.NOT_STARTED_MARK).decode().split(" ", 2)
+    if what == tied.DIRECTORY:
+        raise ProbeFailed("program_not_started", f"{program} cannot be started: {cwd}: {text}")
     if int(number) == errno.ENOENT:
         raise ProbeFailed("program_missing", f"{program} not found; install it or fix PATH")
     raise ProbeFailed("program_not_started", f"{program} cannot be started: {text}")

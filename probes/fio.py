@@ -267,6 +267,7 @@ class FioProbe:
             raise NoData("aborted", f"fio was not started: {harm}")
 
     def _run(self, argv: tuple[str, ...]) -> CompletedCommand:
+        may_have_written = _whole_blocks(self._limits.size_bytes)
         try:
             completed = self._runner.run(
                 argv,
@@ -274,14 +275,16 @@ class FioProbe:
                 cwd=self._directory,
                 guard=None if self._guard is None else self._guard.look,
             )
+            reported = reported_write_bytes(completed.stdout)
         except ProbeFailed as failure:
             if failure.reason == "program_missing":
                 raise ProbeFailed("fio_missing", "fio not found; install the fio package") from None
             if failure.reason != "program_not_started":
-                self.written_bytes_total += _whole_blocks(self._limits.size_bytes)
+                self.written_bytes_total += may_have_written
             raise
-        reported = reported_write_bytes(completed.stdout)
-        may_have_written = _whole_blocks(self._limits.size_bytes)
+        except BaseException:  # Ctrl-C, no descriptor, no memory: nobody knows what fio wrote
+            self.written_bytes_total += may_have_written
+            raise
         self.written_bytes_total += may_have_written if reported is None else reported
         return completed
 

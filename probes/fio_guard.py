@@ -13,6 +13,7 @@ host: fio waits for the device itself, so that its own run would count as harm.
 
 import os
 import stat
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +31,13 @@ LOOK_SECONDS: Final = 0.05
 
 SETTLE_SECONDS: Final = 1.0
 """How long the usual is taken before fio starts."""
+
+LISTINGS: Final = 3
+LISTINGS_SECONDS: Final = 3.0
+"""So many listings of a directory in so long: it may hold 20,000 files, and change all the time.
+
+Not one a second: the switch of a memtable right after another change is no collapse of the WAL.
+"""
 
 STALL_MARKS: Final = (b"Stopping writes", b"Stalling writes")
 """RocksDB's WARN lines of a write stop and a delay (db/column_family.cc)."""
@@ -71,7 +79,10 @@ class GuardedDatabase:
 
 
 class FioGuard:
-    """The guard of one run over all databases on the device. Reads only, and never waits."""
+    """The guard of one run over all databases on the device. Reads only.
+
+    A device may keep a look waiting, and the one who asks need not wait for it: ``close`` does not.
+    """
 
     def __init__(
         self,
@@ -82,6 +93,8 @@ class FioGuard:
     ) -> None:
         self._clock = clock
         self._sleep = sleep
+        self._looking = threading.Lock()
+        self._closed = False
         self._logs = [_LogTail(one.log_path) for one in databases if one.log_path]
         self._meters: list[_WalGrowth | _Pressure] = []
         for one in databases:
@@ -107,16 +120,33 @@ class FioGuard:
 
     def look(self) -> str | None:
         """Why fio has to end; None: no harm to be seen."""
+        try:
+            with self._looking:
+                return None if self._closed else self._look()
+        finally:
+            if self._closed:
+                self._give_back()
+
+    def close(self) -> None:
+        """Give the descriptors back; a look that still waits does so at its end."""
+        self._closed = True
+        self._give_back()
+
+    def _look(self) -> str | None:
         now = self._clock.monotonic()
         harm = self._follow(now)
         if harm is not None:
             return harm
         return next((harm for meter in self._meters if (harm := meter.harm())), None)
 
-    def close(self) -> None:
-        """Give the descriptors back."""
-        for log in self._logs:
-            log.close()
+    def _give_back(self) -> None:
+        # Nobody takes a descriptor, or its number, from under a look.
+        if self._looking.acquire(blocking=False):
+            try:
+                for log in self._logs:
+                    log.close()
+            finally:
+                self._looking.release()
 
     def _follow(self, now: float) -> str | None:
         for meter in self._meters:
@@ -227,13 +257,14 @@ class _WalGrowth:
         self._path: str | None = None
         self._size = 0
         self._listed_mtime_ns = -1
+        self._listed: deque[float] = deque(maxlen=LISTINGS)
         self._grown = 0
         self._meter = _Meter(2 * SETTLE_SECONDS)
         self._usual: float | None = None
 
     def follow(self, now: float) -> None:
         grown = self._grow()
-        if grown == 0 and self._switch():
+        if grown == 0 and self._switch(now):
             grown = self._grow()
         self._grown += grown
         self._meter.add(now, self._grown)
@@ -273,13 +304,16 @@ class _WalGrowth:
         self._size = status.st_size
         return added
 
-    def _switch(self) -> bool:
+    def _switch(self, now: float) -> bool:
         """Follow the newest WAL; True when that is another one. Lists only a changed directory."""
+        if len(self._listed) == LISTINGS and now - self._listed[0] < LISTINGS_SECONDS:
+            return False
         try:
             mtime_ns = os.stat(self._directory).st_mtime_ns
             if mtime_ns == self._listed_mtime_ns and self._path is not None:
                 return False
             self._listed_mtime_ns = mtime_ns
+            self._listed.append(now)
             stems = [name[:-4] for name in os.listdir(self._directory) if name.endswith(".log")]
         except OSError:
             return False

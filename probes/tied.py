@@ -1,7 +1,7 @@
 """Ties a program's life to its caller's: the kernel kills it when the caller dies, however it dies.
 
-Run by its file name: ``python -I -S tied.py PARENT PROGRAM ARGUMENT...`` becomes PROGRAM, looked
-up on PATH. Nothing of it stays but the tie.
+Run by its file name: ``python -I -S tied.py PARENT DIRECTORY PROGRAM ARGUMENT...`` becomes PROGRAM,
+looked up on PATH, in DIRECTORY, or where it is when that is empty. Nothing of it stays but the tie.
 
 The kernel counts the death of the *thread* that started the program (prctl(2),
 PR_SET_PDEATHSIG): a caller's thread has to wait for the program's end, as ``probes.command`` does.
@@ -17,7 +17,11 @@ NOT_STARTED_CODE = 127
 """The exit code when PROGRAM cannot be started, as a shell's; see ``NOT_STARTED_MARK``."""
 
 NOT_STARTED_MARK = b"smaxd-not-started "
-"""Then the standard error is this, the errno, a space and its meaning."""
+"""Then the standard error is this, what failed, the errno and its meaning, between spaces."""
+
+DIRECTORY = "directory"
+PROGRAM = "program"
+"""What failed: the change to the directory, or the start of the program in it."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,11 +49,16 @@ def main(arguments: list[str]) -> int:
     # The interpreter ignores these for itself, and what is ignored stays so in PROGRAM.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    directory, *program = arguments[1:]
+    what = DIRECTORY
     try:
-        os.execvp(arguments[1], arguments[1:])  # noqa: S606 - a shell is what nobody wants here
+        if directory:
+            os.chdir(directory)  # on a dead device this may never return
+        what = PROGRAM
+        os.execvp(program[0], program)  # noqa: S606 - a shell is what nobody wants here
     except OSError as error:
         mark = NOT_STARTED_MARK.decode()
-        sys.stderr.write(f"{mark}{error.errno} {error.strerror}")
+        sys.stderr.write(f"{mark}{what} {error.errno} {error.strerror}")
     return NOT_STARTED_CODE
 
 

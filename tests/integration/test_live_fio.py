@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,6 +54,13 @@ def wait_for_scratch_file(directory: Path) -> None:
     give_up = time.monotonic() + 20
     while not any(file.stat().st_size > 0 for file in directory.iterdir()):
         assert time.monotonic() < give_up, "fio does not start"
+        time.sleep(0.01)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up, "it does not come about"
         time.sleep(0.01)
 
 
@@ -179,23 +185,17 @@ def test_stopping_the_agent_ends_fio_and_removes_its_file(tmp_path: Path) -> Non
 
 
 def test_what_a_killed_agent_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
-    """Nobody can clean up after SIGKILL but the next start."""
+    """The kernel ends fio with it; nobody can remove the file but the next start."""
     with subprocess.Popen([sys.executable, "-c", AGENT, str(tmp_path)]) as agent:
         wait_for_scratch_file(tmp_path)
         leftover = os.listdir(tmp_path)[0]
+        eventually(lambda: any(one.startswith("fio ") for one in processes_naming(leftover)))
         agent.kill()
-    running = processes_naming(leftover)
-    assert len(running) == 1
+    eventually(lambda: processes_naming(leftover) == [])
+    assert os.listdir(tmp_path) == [leftover]
     sample = probe(tmp_path, FioMode.FAST, FioLimits(MIB, 2.0, None)).read()
     assert sample.written_bytes == MIB
     assert os.listdir(tmp_path) == []
-    # fio itself ends at its own bounds; here it is only spared the wait.
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if leftover.encode() in entry.read_bytes():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-        except (OSError, ValueError):
-            continue
 
 
 @needs_root

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,3 +192,162 @@ def test_a_leader_that_somebody_else_reaped_still_counts_as_ended() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
     assert done.stdout == b"b'x\\n'\n"
+
+
+def test_a_start_that_hangs_delays_neither_the_metrics_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk with the program is dead; a program that starts all the same is killed."""
+    begun, go_on = threading.Event(), threading.Event()
+    programs: list[subprocess.Popen[bytes]] = []
+    reasons: list[str] = []
+    popen = subprocess.Popen
+
+    def hang(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        begun.set()
+        go_on.wait(60)
+        programs.append(popen(argv, **options))
+        return programs[-1]
+
+    def run() -> None:
+        try:
+            runner.run(["sleep", "300"], timeout_seconds=600)
+        except ProbeFailed as failure:
+            reasons.append(failure.reason)
+
+    def ask_and_stop() -> None:
+        assert runner.cpu_seconds() == {}
+        runner.stop()
+        reasons.append("asked")
+
+    monkeypatch.setattr("probes.command.subprocess.Popen", hang)
+    runner = ProcessGroupRunner()
+    running = threading.Thread(target=run, daemon=True)
+    asking = threading.Thread(target=ask_and_stop, daemon=True)
+    running.start()
+    try:
+        assert begun.wait(20)
+        asking.start()
+        asking.join(20)
+        assert reasons == ["asked"]
+    finally:
+        go_on.set()
+    running.join(20)
+    assert reasons == ["asked", "stopped"]
+    assert programs[0].returncode == -signal.SIGKILL
+
+
+def test_stopping_waits_a_moment_for_a_start_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nothing starts behind the back of an agent that ends."""
+    begun, order = threading.Event(), []
+    popen = subprocess.Popen
+
+    def start(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        begun.set()
+        give_up = time.monotonic() + 20
+        while not runner._stopping and time.monotonic() < give_up:
+            time.sleep(0.01)
+        order.append("started")
+        return popen(argv, **options)
+
+    def run() -> None:
+        with pytest.raises(ProbeFailed, match="stopping"):
+            runner.run(["sleep", "300"], timeout_seconds=600)
+
+    monkeypatch.setattr("probes.command.TERMINATE_GRACE_SECONDS", 20.0)
+    monkeypatch.setattr("probes.command.subprocess.Popen", start)
+    runner = ProcessGroupRunner()
+    running = threading.Thread(target=run)
+    running.start()
+    assert begun.wait(20)
+    runner.stop()
+    order.append("stopped")
+    running.join(20)
+    assert order == ["started", "stopped"]
+
+
+def test_a_start_that_fails_is_not_waited_for() -> None:
+    """Nor does a failure that nobody foresaw count as a start for good."""
+    runner = ProcessGroupRunner()
+    for argv in (["sh", "nul\0byte"], ["sh", 7]):
+        with pytest.raises((ProbeFailed, TypeError)):
+            runner.run(argv, timeout_seconds=30)  # type: ignore[arg-type]
+    assert runner._starting == 0
+
+
+def guards() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "guard"]
+
+
+def wait_until_no_guard_looks() -> None:
+    give_up = time.monotonic() + 20
+    while guards():
+        assert time.monotonic() < give_up, "a guard's thread stays"
+        time.sleep(0.01)
+
+
+def test_a_guard_that_hangs_is_harm() -> None:
+    """What it looks at waits for the device, and so does the database."""
+    go_on = threading.Event()
+
+    def look() -> str | None:
+        go_on.wait(60)
+        return None
+
+    try:
+        done = ProcessGroupRunner().run(["sleep", "300"], timeout_seconds=600, guard=look)
+        assert guards()
+    finally:
+        go_on.set()
+    assert done.ended_because == "a look at the databases took more than 0.5 s"
+    assert done.returncode == -signal.SIGTERM
+    wait_until_no_guard_looks()
+
+
+def test_a_guard_that_hangs_does_not_delay_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the order to stop, which is looked at together with it."""
+    monkeypatch.setattr("probes.lookout.LOOK_PATIENCE_SECONDS", 600.0)
+    go_on = threading.Event()
+
+    def look() -> str | None:
+        go_on.wait(60)
+        return None
+
+    try:
+        with pytest.raises(ProbeFailed) as caught:
+            ProcessGroupRunner().run(["sleep", "300"], timeout_seconds=0.3, guard=look)
+    finally:
+        go_on.set()
+    assert caught.value.reason == "timeout"
+    wait_until_no_guard_looks()
+
+
+def test_without_a_thread_for_its_guard_a_program_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a limit on threads; the next run may succeed."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("probes.lookout.threading.Thread.start", refuse)
+    with pytest.raises(ProbeFailed) as caught:
+        ProcessGroupRunner().run(
+            ["touch", str(tmp_path / "ran")], timeout_seconds=30, guard=lambda: None
+        )
+    assert caught.value.reason == "program_not_started"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_guard_that_breaks_ends_the_program(tmp_path: Path) -> None:
+    """Nothing runs unguarded; the error is the caller's to tell."""
+
+    def look() -> str | None:
+        wait_for(tmp_path / "pid")
+        raise ValueError("a bug")
+
+    script = f"echo $$ > {tmp_path}/pid; sleep 300"
+    with pytest.raises(ValueError, match="a bug"):
+        ProcessGroupRunner().run(["sh", "-c", script], timeout_seconds=600, guard=look)
+    wait_until_ended(int(wait_for(tmp_path / "pid")))
+    wait_until_no_guard_looks()

@@ -1,5 +1,6 @@
 """The fio command line, the parser of its output on captured runs, and the probe on fake fios."""
 
+import errno
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.clock import SystemClock
-from probes.command import ProcessGroupRunner
+from probes.command import CompletedCommand, ProcessGroupRunner
 from probes.errors import NoData, ProbeFailed
 from probes.fio import DEFAULT_LIMITS, FioLimits, FioMode, FioProbe, fio_argv, scratch_file_bytes
 from probes.fio_output import parse_fio_output, reported_write_bytes
@@ -343,6 +344,24 @@ def test_failed_runs_count_with_what_they_wrote_or_may_have_written(
     assert os.listdir(tmp_path / "scratch") == []
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "too many"), MemoryError("none left")])
+def test_a_run_that_ends_in_an_unforeseen_way_counts_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """fio was started, and nobody knows what it wrote until it was killed."""
+
+    def refuse() -> None:
+        raise error
+
+    fake_fio(tmp_path, "exec sleep 60", monkeypatch)
+    monkeypatch.setattr("probes.command.selectors.DefaultSelector", refuse)
+    probe = probe_in(tmp_path)
+    with pytest.raises(type(error)):
+        probe.read()
+    assert probe.written_bytes_total == 4 * MIB
+    assert os.listdir(tmp_path / "scratch") == []
+
+
 def test_a_hanging_fio_is_killed_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +374,25 @@ def test_a_hanging_fio_is_killed_and_counted(
     assert caught.value.reason == "timeout"
     assert probe.written_bytes_total == MIB
     assert os.listdir(tmp_path / "scratch") == []
+
+
+class Interrupted:
+    """A runner that Ctrl-C interrupts."""
+
+    def run(self, *_: object, **__: object) -> CompletedCommand:
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_interrupted_counts_with_all_it_may_have_written(tmp_path: Path) -> None:
+    """Nobody reads fio's report then."""
+    (tmp_path / "scratch").mkdir(mode=0o700)
+    limits = FioLimits(MIB, 0.1, None)
+    scratch = str(tmp_path / "scratch")
+    probe = FioProbe(scratch, SystemClock(), Interrupted(), FioMode.FAST, limits)
+    with pytest.raises(KeyboardInterrupt):
+        probe.read()
+    assert probe.written_bytes_total == MIB
+    assert os.listdir(scratch) == []
 
 
 def test_a_missing_fio_is_named_and_writes_nothing(

@@ -203,6 +203,68 @@ def test_what_is_absent_or_vanishes_is_no_evidence(host: Host) -> None:
     assert guard.look() is None
 
 
+def test_a_directory_that_changes_all_the_time_is_not_listed_all_the_time(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compactions make and remove files beside a WAL that stands still."""
+    listed: list[float] = []
+    listdir = os.listdir
+
+    def count(path: str) -> list[str]:
+        listed.append(host.steps.now)
+        return listdir(path)
+
+    def change() -> None:
+        os.utime(host.directory, ns=(0, round(host.steps.now * 1e9)))
+
+    monkeypatch.setattr("probes.fio_guard.os.listdir", count)
+    host.steps.step = change
+    assert host.guard.settle() is None
+    assert host.looks(180) is None
+    assert host.steps.now >= 10
+    assert 10 <= len(listed) <= 15
+
+
+def test_a_new_wal_right_after_another_change_is_followed(host: Host) -> None:
+    """A look without growth listed the directory for nothing just before."""
+    assert host.guard.settle() is None
+    (host.directory / "000011.sst").touch()
+    assert host.guard.look() is None
+    assert host.guard.look() is None
+    host.wal = host.directory / "000012.log"
+    host.wal.write_bytes(b"")
+    host.steps.sleep(0.05)
+    assert host.looks() is None
+
+
+def test_closing_waits_for_no_look_and_leaves_no_descriptor(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that hangs on a device gives the descriptors back when it ends."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(path: str, limit: int) -> bytes:
+        begun.set()
+        go_on.wait(60)
+        raise FileNotFoundError(path, limit)
+
+    before = len(os.listdir("/proc/self/fd"))
+    guard = FioGuard([GuardedDatabase(str(host.log), None, str(host.pressure))], host.steps)
+    monkeypatch.setattr("probes.fio_guard.read_kernel_file", hang)
+    looking = threading.Thread(target=guard.look, daemon=True)
+    looking.start()
+    try:
+        assert begun.wait(20)
+        guard.close()
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+    finally:
+        go_on.set()
+    looking.join(20)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert guard.look() is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_no_descriptor_stays_open(host: Host) -> None:
     """A guard is made for every run."""
     before = len(os.listdir("/proc/self/fd"))

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CALLER = """
 import sys
 from probes.command import ProcessGroupRunner
-script = f"trap '' TERM HUP; echo $$ > {sys.argv[1]}; sleep 300"
+script = f"trap '' TERM HUP; echo $$ > {sys.argv[1]}; exec sleep 300"
 ProcessGroupRunner().run(["sh", "-c", script], timeout_seconds=300)
 """
 
@@ -102,3 +102,13 @@ def test_a_program_goes_before_anybody_else_when_memory_runs_out() -> None:
     done = ProcessGroupRunner().run(["cat", "/proc/self/oom_score_adj"], timeout_seconds=30)
 
     assert done.stdout == b"1000\n"
+
+
+def test_a_directory_that_is_none_is_named(tmp_path: Path) -> None:
+    """The program itself is not to blame."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ProbeFailed) as caught:
+        ProcessGroupRunner().run(["true"], timeout_seconds=30, cwd=f"{tmp_path}/file")
+
+    assert caught.value.reason == "program_not_started"
+    assert caught.value.detail == f"true cannot be started: {tmp_path}/file: Not a directory"
