@@ -32,11 +32,11 @@ LOOK_SECONDS: Final = 0.05
 SETTLE_SECONDS: Final = 1.0
 """How long the usual is taken before fio starts."""
 
-LISTINGS: Final = 3
-LISTINGS_SECONDS: Final = 3.0
+LISTINGS: Final = 5
+LISTINGS_SECONDS: Final = 1.0
 """So many listings of a directory in so long: it may hold 20,000 files, and change all the time.
 
-Not one a second: the switch of a memtable right after another change is no collapse of the WAL.
+More than memtables are switched even where they are small: each begins a new WAL.
 """
 
 STALL_MARKS: Final = (b"Stopping writes", b"Stalling writes")
@@ -306,11 +306,12 @@ class _WalGrowth:
 
     def _switch(self, now: float) -> bool:
         """Follow the newest WAL; True when that is another one. Lists only a changed directory."""
-        if len(self._listed) == LISTINGS and now - self._listed[0] < LISTINGS_SECONDS:
-            return False
         try:
             mtime_ns = os.stat(self._directory).st_mtime_ns
             if mtime_ns == self._listed_mtime_ns and self._path is not None:
+                return False
+            if len(self._listed) == LISTINGS and now - self._listed[0] < LISTINGS_SECONDS:
+                self._meter.forget()  # there may be a new WAL, which is not followed yet
                 return False
             self._listed_mtime_ns = mtime_ns
             self._listed.append(now)
