@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.config import Config
 from tests.bench.figures import machine
+from tests.bench.latencies import Latencies, mixed, total_of
 from tests.bench.observer_runs import (
     ROUND_WINDOW_SECONDS,
     ProbedLoad,
@@ -20,14 +22,14 @@ from tests.bench.observing_agent import AgentUse
 from tests.bench.paired import (
     Aim,
     Estimate,
-    Values,
     median_ratio,
-    mixed_quantile,
     mixed_throughput,
+    resampled,
 )
 
 PROBE_INTERVAL_SECONDS = Config().fio.interval_seconds
 THROUGHPUT_AIM = Aim(worse_is_lower=True, point_change=0.01, interval_change=0.03)
+HISTOGRAM_RESAMPLES = 2000
 P99_AIM = Aim(worse_is_lower=False, point_change=0.02, interval_change=0.10)
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
@@ -60,12 +62,33 @@ class Measured:
             for pair, run in sorted(self.saturated[True].items())
         ]
 
-    def latency_ratios(self, quantile: float) -> list[float]:
-        """The same of a latency quantile under load, round by round."""
+    def stopped_latency_ratios(self, quantile: float) -> list[float]:
+        """The same of a latency quantile under load, round by round: the agent stopped in turn."""
         return [
-            _quantile(each.latencies[True], quantile) / _quantile(each.latencies[False], quantile)
+            each.latencies[True].quantile(quantile) / each.latencies[False].quantile(quantile)
             for each in self.rounds
         ]
+
+    def latency_estimate(self, quantile: float, *, with_probes: bool) -> Estimate:
+        """All puts while the agent could go on, over those of them that were due while it slept.
+
+        Whole rounds are resampled. Probes are mixed in by their share of time.
+        """
+        both = np.stack([each.latencies[True].counts for each in self.rounds])
+        asleep = np.stack([each.asleep.counts for each in self.rounds])
+
+        def ratio(picks: NDArray[np.int64]) -> float:
+            weights = np.bincount(picks, minlength=len(self.rounds)).astype(np.float64)
+            found = Latencies(weights @ both)
+            if with_probes:
+                found = mixed(found, self.probed_until_recovered(), self.probe_share)
+            return found.quantile(quantile) / Latencies(weights @ asleep).quantile(quantile)
+
+        return resampled(len(self.rounds), ratio, HISTOGRAM_RESAMPLES)
+
+    def probed_until_recovered(self) -> Latencies:
+        """Under load, from each probe's start until it was recovered."""
+        return total_of([each.until_recovered for each in self.probed_loads])
 
     def probed_throughput_ratios(self) -> list[float]:
         """During a probe over before it, at saturation."""
@@ -74,25 +97,15 @@ class Measured:
     def probed_latency_ratios(self, quantile: float) -> list[float]:
         """During a probe over before it, under load."""
         return [
-            mixed_quantile(probed.during, probed.during, 0.0, quantile)
-            / mixed_quantile(probed.before, probed.before, 0.0, quantile)
+            probed.during.quantile(quantile) / probed.before.quantile(quantile)
             for probed in self.probed_loads
-            if len(probed.during) and len(probed.before)
+            if probed.during.total and probed.before.total
         ]
 
     def throughput_ratios_with_probes(self) -> list[float]:
         """As ``throughput_ratios`` with probes mixed in by their share of time."""
         probed = statistics.median(self.probed_throughput_ratios())
         return [mixed_throughput(r, probed, self.probe_share) for r in self.throughput_ratios()]
-
-    def latency_ratios_with_probes(self, quantile: float) -> list[float]:
-        """As ``latency_ratios``: the puts around probes mixed in by their share of time."""
-        probed = np.concatenate([each.until_recovered for each in self.probed_loads])
-        return [
-            mixed_quantile(each.latencies[True], probed, self.probe_share, quantile)
-            / _quantile(each.latencies[False], quantile)
-            for each in self.rounds
-        ]
 
     def agent_uses(self) -> list[tuple[AgentUse, AgentUse]]:
         """The agent at the begin and end of each window with it."""
@@ -113,7 +126,10 @@ def text(measured: Measured) -> str:
         f"latency: {len(measured.rounds)} rounds, each with twice {ROUND_WINDOW_SECONDS:g} s of "
         f"either kind; load {measured.load_puts_per_second:.0f} puts/s, "
         f"{measured.load_ratio:.0%} of what is sustained",
-        "medians of paired ratios, with the agent / without (bootstrap 95 % interval)",
+        "with the agent / without (bootstrap 95 % interval); 'stopped in turn': the median of the "
+        "rounds' ratios,",
+        "while it may go on / while it is stopped; else: all puts while it may go on / those of "
+        "them due while it sleeps",
         "",
     ]
     for name, estimate, aim in _estimates(measured):
@@ -151,9 +167,11 @@ def document(measured: Measured) -> dict[str, Any]:
         "rounds": [
             {
                 "backlog": each.backlog,
+                "work_ratio": each.work_ratio,
+                "asleep": {name: each.asleep.quantile(q) for name, q in QUANTILES.items()},
                 **{
                     word: {
-                        name: _quantile(each.latencies[side], quantile)
+                        name: each.latencies[side].quantile(quantile)
                         for name, quantile in QUANTILES.items()
                     }
                     for word, side in (("with", True), ("without", False))
@@ -190,16 +208,17 @@ def _estimates(measured: Measured) -> list[tuple[str, Estimate, Aim | None]]:
         ratios = measured.throughput_ratios()
         found.append(("throughput at saturation", median_ratio(ratios), aim))
         if probed:
-            mixed = median_ratio(measured.throughput_ratios_with_probes())
-            found.append((f"throughput{words}", mixed, THROUGHPUT_AIM))
+            rates = median_ratio(measured.throughput_ratios_with_probes())
+            found.append((f"throughput{words}", rates, THROUGHPUT_AIM))
     for name, quantile in QUANTILES.items() if measured.rounds else ():
         aim = P99_AIM if name == "p99" else None
-        ratios = measured.latency_ratios(quantile)
-        estimate = median_ratio(ratios)
+        stopped = median_ratio(measured.stopped_latency_ratios(quantile))
+        found.append((f"{name} put latency under load, stopped in turn", stopped, None))
+        estimate = measured.latency_estimate(quantile, with_probes=False)
         found.append((f"{name} put latency under load", estimate, None if probed else aim))
         if probed:
-            mixed = median_ratio(measured.latency_ratios_with_probes(quantile))
-            found.append((f"{name} put latency{words}", mixed, aim))
+            estimate = measured.latency_estimate(quantile, with_probes=True)
+            found.append((f"{name} put latency{words}", estimate, aim))
     return found
 
 
@@ -230,17 +249,16 @@ def _agent_lines(measured: Measured) -> list[str]:
     cpu = statistics.median(_cpu_ratio(first, last) for first, last in uses)
     resident = max(last.resident_bytes for _, last in uses)
     probed = sum(last.fio_bytes > first.fio_bytes for first, last in uses)
+    felt = ""
+    if measured.rounds:
+        ratio = statistics.median(each.work_ratio for each in measured.rounds)
+        felt = f"; {ratio:.1%} of the puts were due during its work or its aftermath"
     return [
         f"the agent in its windows: {cpu:.2%} of one core with its children (median), at most "
         f"{resident / 1e6:.0f} MB resident; windows with a probe of its own in them: "
-        f"{probed} of {len(uses)}"
+        f"{probed} of {len(uses)}{felt}"
     ]
 
 
 def _cpu_ratio(first: AgentUse, last: AgentUse) -> float:
     return (last.cpu_seconds - first.cpu_seconds) / (last.at - first.at)
-
-
-def _quantile(latencies: Values, quantile: float) -> float:
-    """In seconds; the same definition as of a mixture."""
-    return mixed_quantile(latencies, latencies, 0.0, quantile)

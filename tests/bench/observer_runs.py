@@ -1,5 +1,6 @@
 """The runs of the observer bench: a restored database under load, with the agent and without."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from tests.bench.latencies import Latencies, Values
 from tests.bench.observed_database import (
     WRITERS,
     Tree,
@@ -19,10 +21,11 @@ from tests.bench.observed_database import (
     fill_with_driver,
     keys_for,
 )
+from tests.bench.observer_activity import ActivityWatch, WorkTimes, work_times
 from tests.bench.observer_place import Place
 from tests.bench.observing_agent import AgentUse, ObservingAgent
-from tests.bench.paired import Values, alternating
-from tests.bench.processes import Program, smaxd_command
+from tests.bench.paired import alternating
+from tests.bench.processes import Program
 from tests.bench.truth.load_driver import LoadDriver
 from tests.bench.writer import OpsReport
 
@@ -39,6 +42,9 @@ ROUND_WINDOW_SECONDS = 15.0
 """A round is four of these: with, without, without, with the agent, or the other way round."""
 
 ROUND_WINDOWS = 4
+SCRAPE_AFTER_SECONDS = 5.0
+"""In each window with the agent it is scraped once: every 15 s, Prometheus's usual interval."""
+
 SETTLING_SECONDS = 1.0
 """Of each window of a round, left out: what is under way when the agent is stopped or goes on."""
 
@@ -64,10 +70,12 @@ class SaturatedRun:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The latencies in seconds of the puts that were due with and without the agent, and what it
-    used while it was at work."""
+    """The latencies of the puts that were due while the agent was stopped and while it could go on,
+    and of the latter those that were due when it slept; what it used meanwhile."""
 
-    latencies: dict[bool, Values]
+    latencies: dict[bool, Latencies]
+    asleep: Latencies
+    work_ratio: float  # of the puts while it could go on, those due during its work
     backlog: int
     agent: tuple[AgentUse, AgentUse]
 
@@ -85,9 +93,9 @@ class ProbedSaturation:
 class ProbedLoad:
     """Latencies of the puts that were due before a probe, while it ran, until it was recovered."""
 
-    before: Values
-    during: Values
-    until_recovered: Values
+    before: Latencies
+    during: Latencies
+    until_recovered: Latencies
     window_seconds: float  # from the probe's start until it was recovered
 
 
@@ -158,23 +166,26 @@ class ObserverRuns:
     def _round(
         self, driver: LoadDriver, agent: ObservingAgent, rate: float, *, first: bool
     ) -> Round:
-        """``first``: the agent is at work in the first window and in the last."""
-        at_work = [first, not first, not first, first]
+        """``first``: the agent goes on in the first window and in the last."""
+        goes_on = [first, not first, not first, first]
         before = agent.use()
-        switching = threading.Thread(target=_switch, args=(agent, at_work), name="switching")
+        switching = threading.Thread(target=_switch, args=(agent, goes_on), name="switching")
+        watch = ActivityWatch(agent.program.pid)
         switching.start()
         seconds = ROUND_WINDOWS * ROUND_WINDOW_SECONDS
         line = driver.ask(f"open {rate:.3f} {seconds:g}", seconds)
         switching.join()
+        work = work_times(watch.end())
         agent.resume()
         after = agent.use()
         arrivals, latencies = in_order(self._writers_latencies(), rate)
-        window, into = np.divmod(arrivals, ROUND_WINDOW_SECONDS)
-        counts = (into >= SETTLING_SECONDS) & (window < ROUND_WINDOWS)
-        with_agent = np.asarray(at_work)[np.minimum(window, ROUND_WINDOWS - 1).astype(int)]
-        worked = replace(after, at=before.at + at_work.count(True) * ROUND_WINDOW_SECONDS)
-        return Round(
-            {side: latencies[counts & (with_agent == side)] for side in (False, True)},
+        started = float(line["started_monotonic_seconds"])
+        worked = replace(after, at=before.at + goes_on.count(True) * ROUND_WINDOW_SECONDS)
+        return round_of(
+            goes_on,
+            arrivals,
+            latencies,
+            WorkTimes(work.begins - started, work.ends - started),
             int(line["backlog"]),
             (before, worked),
         )
@@ -214,9 +225,9 @@ class ObserverRuns:
         arrivals, latencies = in_order(self._writers_latencies(), rate)
         recovered = end + RECOVERY_SECONDS
         return ProbedLoad(
-            before=latencies[arrivals < start],
-            during=latencies[(arrivals >= start) & (arrivals < end)],
-            until_recovered=latencies[(arrivals >= start) & (arrivals < recovered)],
+            before=Latencies.of(latencies[arrivals < start]),
+            during=Latencies.of(latencies[(arrivals >= start) & (arrivals < end)]),
+            until_recovered=Latencies.of(latencies[(arrivals >= start) & (arrivals < recovered)]),
             window_seconds=recovered - start,
         )
 
@@ -271,18 +282,19 @@ class ObserverRuns:
             bench.end()
 
     def _probe(self) -> tuple[float, float]:
-        """Run the daemon's kind of probe; when fio began and ended, in monotonic seconds."""
+        """Run the daemon's kind of probe, whatever it does to the database; when fio began and
+        ended, in monotonic seconds."""
         scratch = self._place.directory / "scratch"
         scratch.mkdir(mode=0o700, exist_ok=True)
         output = self._out / "probe.json"
-        argv = [*smaxd_command(), "probe", "fio", "--path", str(scratch), "--json"]
+        argv = [sys.executable, "-m", "tests.bench.unguarded_fio", str(scratch)]
         program = Program(self._place.inside(argv), output)
         try:
             code = program.wait(60.0)
         finally:
             program.end()
         if code != 0:
-            raise RuntimeError(f"smaxd probe fio: {output.read_text(errors='replace')[-500:]}")
+            raise RuntimeError(f"fio: {output.read_text(errors='replace')[-500:]}")
         sample = msgspec.json.decode(output.read_bytes(), type=_ProbeOutput)
         return sample.at - sample.runtime_seconds, sample.at
 
@@ -314,6 +326,31 @@ def in_order(writers: list[Values], rate: float) -> tuple[Values, Values]:
     return np.concatenate(arrivals), np.concatenate(writers)
 
 
+def round_of(
+    goes_on: list[bool],
+    arrivals: Values,
+    latencies: Values,
+    work: WorkTimes,
+    backlog: int,
+    agent: tuple[AgentUse, AgentUse],
+) -> Round:
+    """Sort the puts of a round by what the agent did when they were due; seconds from its start."""
+    window, into = np.divmod(arrivals, ROUND_WINDOW_SECONDS)
+    counts = (into >= SETTLING_SECONDS) & (window < ROUND_WINDOWS)
+    going_on = counts & np.asarray(goes_on)[np.minimum(window, ROUND_WINDOWS - 1).astype(int)]
+    asleep = going_on & ~work.contain(arrivals)
+    return Round(
+        {
+            True: Latencies.of(latencies[going_on]),
+            False: Latencies.of(latencies[counts & ~going_on]),
+        },
+        Latencies.of(latencies[asleep]),
+        1.0 - float(asleep.sum()) / float(going_on.sum()),
+        backlog,
+        agent,
+    )
+
+
 def _rate(ops: OpsReport, start: float, end: float) -> float:
     """Waits until db_bench has reported the window's last second."""
     give_up = end + REPORT_SPARE_SECONDS
@@ -324,13 +361,17 @@ def _rate(ops: OpsReport, start: float, end: float) -> float:
     return rate
 
 
-def _switch(agent: ObservingAgent, at_work: list[bool]) -> None:
-    """Let the agent work in these windows, from now on, and stand still in the others."""
+def _switch(agent: ObservingAgent, goes_on: list[bool]) -> None:
+    """Let the agent go on in these windows, from now on, and stand still in the others."""
     began = time.monotonic()
-    for number, works in enumerate(at_work):
-        _sleep_until(began + number * ROUND_WINDOW_SECONDS)
-        (agent.resume if works else agent.pause)()
-    _sleep_until(began + len(at_work) * ROUND_WINDOW_SECONDS)
+    for number, goes in enumerate(goes_on):
+        start = began + number * ROUND_WINDOW_SECONDS
+        _sleep_until(start)
+        (agent.resume if goes else agent.pause)()
+        if goes:
+            _sleep_until(start + SCRAPE_AFTER_SECONDS)
+            agent.use()
+    _sleep_until(began + len(goes_on) * ROUND_WINDOW_SECONDS)
 
 
 def _sleep_until(moment: float) -> None:

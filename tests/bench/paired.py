@@ -1,6 +1,6 @@
-"""What a bench of pairs concludes: order of runs, ratios, intervals, mixtures. Pure."""
+"""What a bench of pairs concludes: the order of runs, ratios, their intervals. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,10 @@ CONFIDENCE = 0.95
 SEED = 20_240_101
 """Fixed, so that the same measurements always give the same report."""
 
-Values = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The median of ``n`` paired ratios and its bootstrap interval; None below two pairs."""
+    """A ratio from ``n`` pairs or rounds and its bootstrap interval; None below two of them."""
 
     point: float
     lower: float | None
@@ -72,35 +70,21 @@ def median_ratio(ratios: Sequence[float]) -> Estimate:
     if not ratios:
         raise ValueError("no pairs")
     values = np.asarray(ratios, dtype=np.float64)
-    point = float(np.median(values))
-    if len(values) < 2:
-        return Estimate(point, None, None, len(values))
+    return resampled(len(values), lambda picks: float(np.median(values[picks])))
+
+
+def resampled(
+    n: int, ratio: Callable[[NDArray[np.int64]], float], resamples: int = RESAMPLES
+) -> Estimate:
+    """``ratio`` of all n, given by their indices, and of resamples of them with replacement."""
+    point = ratio(np.arange(n))
+    if n < 2:
+        return Estimate(point, None, None, n)
     generator = np.random.default_rng(SEED)
-    picks = generator.integers(0, len(values), (RESAMPLES, len(values)))
-    medians = np.median(values[picks], axis=1)
+    found = [ratio(picks) for picks in generator.integers(0, n, (resamples, n))]
     tail = (1 - CONFIDENCE) / 2
-    lower, upper = np.quantile(medians, [tail, 1 - tail])
-    return Estimate(point, float(lower), float(upper), len(values))
-
-
-def mixed_quantile(ordinary: Values, probed: Values, probed_ratio: float, quantile: float) -> float:
-    """Quantile of a mixture in which ``probed_ratio`` of all puts are like ``probed``.
-
-    The smallest value that at least ``quantile`` of the mixture does not exceed.
-    """
-    if not 0.0 <= probed_ratio <= 1.0 or not len(ordinary) or not len(probed):
-        raise ValueError("a mixture needs two samples and a ratio between 0 and 1")
-    values = np.concatenate([ordinary, probed])
-    weights = np.concatenate(
-        [
-            np.full(len(ordinary), (1 - probed_ratio) / len(ordinary)),
-            np.full(len(probed), probed_ratio / len(probed)),
-        ]
-    )
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order])
-    index = int(np.searchsorted(reached, quantile * reached[-1] * (1 - 1e-12)))
-    return float(values[order][min(index, len(values) - 1)])
+    lower, upper = np.quantile(found, [tail, 1 - tail])
+    return Estimate(point, float(lower), float(upper), n)
 
 
 def mixed_throughput(ordinary_ratio: float, probed_ratio: float, share: float) -> float:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench.latencies import Latencies
 from tests.bench.observed_database import Tree, db_bench_argv, driver_argv, keys_for
+from tests.bench.observer_activity import WorkTimes
 from tests.bench.observer_report import Measured, document, text
 from tests.bench.observer_runs import (
     ProbedLoad,
@@ -15,6 +17,7 @@ from tests.bench.observer_runs import (
     Timing,
     in_order,
     parse_latencies,
+    round_of,
 )
 from tests.bench.observing_agent import AgentUse
 
@@ -45,6 +48,21 @@ def test_puts_get_their_intended_arrival_back() -> None:
     assert latencies.tolist() == [1.0, 3.0, 2.0]
 
 
+def test_puts_of_a_round_are_sorted_by_what_the_agent_did_when_they_were_due() -> None:
+    """It goes on, stands still twice, goes on; a second of each window is left out; it works from
+    second 5 to 8 and at 50, where nothing counts twice."""
+    arrivals = np.arange(0.5, 60.0, 1.0)
+    work = WorkTimes(np.array([5.0, 50.0]), np.array([8.0, 51.0]))
+    goes_on = [True, False, False, True]
+    found = round_of(goes_on, arrivals, arrivals, work, 7, (use(0.0, 1.0), use(30.0, 1.1)))
+    assert found.latencies[True].total == 28
+    assert found.latencies[False].total == 28
+    assert found.asleep.total == 28 - 4
+    assert found.work_ratio == pytest.approx(4 / 28)
+    assert found.latencies[False].quantile(0.0) > 16.0
+    assert found.backlog == 7
+
+
 def use(at: float, cpu: float, fio: float = 0.0) -> AgentUse:
     return AgentUse(at, cpu, 60e6, fio)
 
@@ -57,10 +75,14 @@ def measured(loss: float, slower: float, *, probes: int = 1) -> Measured:
         agent = (use(0.0, 1.0), use(60.0, 1.3))
         found.saturated[False][pair] = SaturatedRun(1000.0, None)
         found.saturated[True][pair] = SaturatedRun(1000.0 * (1 - loss), agent)
-        found.rounds.append(Round({False: puts, True: puts * (1 + slower)}, 0, agent))
+        asleep = Latencies.of(puts)
+        found.rounds.append(
+            Round({False: asleep, True: Latencies.of(puts * (1 + slower))}, asleep, 0.1, 0, agent)
+        )
     for _ in range(probes):
         found.probed_saturations.append(ProbedSaturation(1000.0, 0.0, 3.0))
-        found.probed_loads.append(ProbedLoad(puts, puts * 10, puts * 5, 13.0))
+        before, during, recovered = (Latencies.of(puts * factor) for factor in (1, 10, 5))
+        found.probed_loads.append(ProbedLoad(before, during, recovered, 13.0))
     return found
 
 

@@ -6,7 +6,6 @@ from tests.bench.paired import (
     Estimate,
     alternating,
     median_ratio,
-    mixed_quantile,
     mixed_throughput,
 )
 
@@ -73,32 +72,6 @@ def test_an_aim_is_reached_by_point_and_interval_together(
 ) -> None:
     """A good point with a wide interval proves nothing."""
     assert aim.reached(estimate) is reached
-
-
-def test_a_mixture_without_probes_has_the_ordinary_quantiles() -> None:
-    """Probes that never run cost nothing."""
-    ordinary = np.arange(1.0, 101.0)
-    assert mixed_quantile(ordinary, np.array([1e6]), 0.0, 0.99) == 99.0
-
-
-def test_a_rare_probe_moves_a_quantile_by_its_share() -> None:
-    """Half a percent of slow puts makes the 99th what the 99.5th of the others was."""
-    ordinary = np.arange(1.0, 1001.0)
-    probed = np.full(10, 1e6)
-    assert mixed_quantile(ordinary, probed, 0.005, 0.99) == pytest.approx(995.0, abs=1.0)
-
-
-def test_the_samples_sizes_do_not_weigh() -> None:
-    """Five probes were measured; that says nothing of how often one runs."""
-    ordinary = np.arange(1.0, 1001.0)
-    few, many = np.full(10, 1e6), np.full(100_000, 1e6)
-    assert mixed_quantile(ordinary, few, 0.005, 0.99) == mixed_quantile(ordinary, many, 0.005, 0.99)
-
-
-def test_a_mixture_of_nothing_is_an_error() -> None:
-    """An empty window has no quantile."""
-    with pytest.raises(ValueError, match="two samples"):
-        mixed_quantile(np.array([1.0]), np.array([]), 0.5, 0.5)
 
 
 def test_throughput_loses_the_probes_share_of_its_loss() -> None:

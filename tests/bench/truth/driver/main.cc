@@ -151,7 +151,8 @@ void Open(Bench& bench, const char* command, double from, double to, double seco
   };
   const uint64_t offered = arrivals.Offered(), accepted = load.Done();
   Json line = load.Result();
-  line.Add("offered", offered)
+  line.Add("started_monotonic_seconds", load.start())
+      .Add("offered", offered)
       .Add("accepted", accepted)
       .Add("backlog", offered > accepted ? offered - accepted : uint64_t{0})
       .Add("p50_seconds", quantile(0.5))
