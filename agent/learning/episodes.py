@@ -58,6 +58,10 @@ LONGEST_MEASURED_SECONDS: Final = 3600.0
 MAX_STEP_SECONDS: Final = 120.0
 """A longer time between two ticks (suspended, restarted) is a hole, not an interval."""
 
+MIN_STEP_SECONDS: Final = 4.0
+"""Ticks that follow more closely are one interval: less than a flush takes says nothing about the
+debt, and what is kept of the longest run stays as small as at the default cadence."""
+
 SLACK_RATIO: Final = 0.5
 """Unlimited and slower than this share of the run's mean: the client offers little."""
 
@@ -137,12 +141,15 @@ class EpisodeDetector:
         if before is None:
             self._before = seen
             return ()
+        elapsed = seen.at - before.at
+        # The MANIFEST's number moves with flushes: only its steps are intervals.
         standing = seen.sequence == before.sequence and seen.sequence_source == "manifest"
-        if standing and seen.at - before.at <= MAX_STEP_SECONDS:
-            return ()  # the MANIFEST's number moves with flushes: only its steps are intervals
+        hole = elapsed > MAX_STEP_SECONDS
+        other = seen.options_key != before.options_key or seen.background_error
+        if not (hole or other) and (standing or elapsed < MIN_STEP_SECONDS):
+            return ()
         self._before = seen
-        hole = seen.at - before.at > MAX_STEP_SECONDS
-        if seen.options_key != before.options_key or seen.background_error or hole:
+        if hole or other:
             return self._close()
         interval = interval_between(before, seen)
         if interval is None:

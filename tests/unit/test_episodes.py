@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,30 @@ def test_a_sustained_delay_without_growing_debt_is_an_exact_label() -> None:
     assert label.puts_per_second == pytest.approx(20_000, rel=0.01)
     assert label.status == "open"
     assert label.cause == "l0_files"
+
+
+def saturated_at(tick_seconds: float, seconds: float) -> Database:
+    """A steady saturation looked at so often."""
+    database = Database()
+    for n in range(round(seconds / tick_seconds)):
+        level0 = 20 + int(n * tick_seconds / 10) % 3
+        database.tick(20_000, level0=level0, delayed=0.9, seconds=tick_seconds)
+    return database
+
+
+def test_a_tick_of_a_fifth_of_a_second_finds_the_same_rate() -> None:
+    """Ticks that follow closely are one interval, and none of their puts is lost."""
+    (often,), (rarely,) = saturated_at(0.2, 300).labels, saturated_at(10.0, 300).labels
+    assert often.kind == rarely.kind
+    assert often.puts_per_second == pytest.approx(rarely.puts_per_second, rel=1e-3)
+    assert often.measured_seconds == pytest.approx(rarely.measured_seconds, abs=2 * TICK)
+
+
+def test_looking_more_often_takes_no_more_memory() -> None:
+    """What a long run keeps is bounded by its time, not by the number of ticks."""
+    kept = {tick: len(pickle.dumps(saturated_at(tick, 1800).detector)) for tick in (0.5, 1.0, 5.0)}
+    assert kept[0.5] < 1.5 * kept[5.0]
+    assert kept[1.0] < 1.5 * kept[5.0]
 
 
 def test_stop_and_go_is_averaged_over_whole_cycles() -> None:
