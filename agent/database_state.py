@@ -1,6 +1,5 @@
 """One database over time: put rate, bandwidth left to it, phase, S_max."""
 
-import math
 import statistics
 from collections import deque
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from agent.learning.learning import Learning
 from agent.models.estimate import CalibratedEstimate
 from agent.models.lsm import ModelInputs, Simulated
 from agent.models.prediction import MIB
+from agent.own_writes import OwnWrites
 from agent.phase import PhaseEvidence, PhaseInference, PhaseInForce
 from agent.put_rate import PutRate
-from agent.rates import CounterWindow, MeanRate
+from agent.rates import MeanRate
 from agent.readings import Known, Missing, Quantity, derive, first_known, value_of
 from agent.snapshot import DatabaseSnapshot, DeviceSnapshot, PlacedFiles
-from agent.stalls import background_error, stall_conditions
+from agent.stalls import background_error, stall_conditions, stall_seconds
 
 MEDIAN_STEP_SECONDS = 5.0
 MEDIAN_WINDOW_SECONDS = 3600.0
@@ -39,18 +39,20 @@ class DatabaseState:
     def __init__(self, phase_hold_seconds: float, learning: Learning) -> None:
         self._models = DatabaseModels(learning)
         self._put_rate = PutRate()
-        self._process_writes = CounterWindow(workload.WINDOW_SECONDS)
+        self._own_writes = OwnWrites()
         self._work = workload.ManifestWork()
         self._cpu = ProcessCpuUse()
         self._others_cpu = OthersCpuUse()
         self._lone_writer = LoneWriterUse()
         self._log_has_spoken = False
         self._phase = PhaseInference(phase_hold_seconds)
-        self.own_writes_since = -math.inf
-        """From when on this database's own writes are known, where only the process tells them:
-        compared with the device's over longer, its writes before a restart would look foreign."""
         self._recent: deque[tuple[float, float]] = deque()
         self._recent_model = ""
+
+    @property
+    def own_writes_since(self) -> float:
+        """From when on this database's own writes are known."""
+        return self._own_writes.since
 
     def hold_phase_for(self, seconds: float) -> None:
         """Another time for which a phase must win before it is in force."""
@@ -77,7 +79,7 @@ class DatabaseState:
             workload.compaction_write_rate(log, wall_seconds), self._work.compaction_rate()
         )
         flush = first_known(workload.flush_write_rate(log, wall_seconds), self._work.flush_rate())
-        own = self._own_writes(findings, compaction, flush, observed, size)
+        own = self._own_writes.update(findings, compaction, flush, observed, size)
         if device is None:
             absence = _no_device(findings)
             capacity: Known[Capacity] | Missing = absence
@@ -174,7 +176,7 @@ class DatabaseState:
             s_max_ratio=self._against_median(recommended, now),
             levels=derive(findings.manifest, lambda sample: sample.column_families),
             stalls=stalls,
-            stall_seconds=derive(_not_open(findings) or log, lambda sample: sample.stall_seconds),
+            stall_seconds=_not_open(findings) or stall_seconds(log),
             background_error=error,
             cpu_seconds=cpu_seconds(findings.process),
             cpu_cores=cpu_cores,
@@ -202,40 +204,6 @@ class DatabaseState:
     def take_simulated(self, answer: Simulated | Missing, at: float) -> None:
         """Take the result of a run, or why there is none."""
         self._models.take_simulated(answer, at)
-
-    def _own_writes(
-        self,
-        findings: DatabaseFindings,
-        compaction: Quantity,
-        flush: Quantity,
-        observed: Quantity,
-        size: Quantity,
-    ) -> Quantity:
-        """This database's writes on the data directory's device, bytes/s, as a 5 min mean.
-
-        The kernel's count for the process is best, but only when the process has nothing else to
-        write and one device to write to; else what RocksDB's own records tell. It counts pages
-        when they are dirtied, so it runs ahead of the device by up to half a minute.
-        """
-        process = findings.process
-        mean = None
-        if isinstance(process, Known) and process.value.written_bytes is not None:
-            self._process_writes.add(process.value.at, float(process.value.written_bytes))
-            mean = self._process_writes.mean(workload.WINDOW_SECONDS)
-        alone = not findings.shares_process and _on_one_device(findings)
-        self.own_writes_since = self._process_writes.start if alone else -math.inf
-        if mean is not None and alone:
-            return Known(mean.per_second, "process", mean.at)
-        if isinstance(compaction, Missing):
-            return compaction
-        if isinstance(flush, Missing):
-            return flush
-        total, source = compaction.value + flush.value, compaction.source
-        if _wal_is_on_data_device(findings):
-            wal = workload.wal_write_rate(observed, size)
-            if isinstance(wal, Known):
-                total, source = total + wal.value, f"{source} and {wal.source}"
-        return Known(total, source, compaction.at)
 
     def _infer_phase(
         self,
@@ -359,26 +327,8 @@ def _no_device(findings: DatabaseFindings) -> Missing:
     return Missing("not_yet_measured", "the device behind the database is not known yet")
 
 
-def _device_names(findings: DatabaseFindings, *roles: str) -> set[str]:
-    return {
-        path.device.value.device.name
-        for path in findings.paths
-        if path.role in roles and isinstance(path.device, Known)
-    }
-
-
 def _not_open(findings: DatabaseFindings) -> Missing | None:
     """A process that is gone holds nothing back, whatever its last words in the LOG were."""
     if findings.owner_gone:
         return Missing("not_open", "the process that had the database open is gone")
     return None
-
-
-def _on_one_device(findings: DatabaseFindings) -> bool:
-    known = all(isinstance(path.device, Known) for path in findings.paths)
-    return known and len(_device_names(findings, *(path.role for path in findings.paths))) == 1
-
-
-def _wal_is_on_data_device(findings: DatabaseFindings) -> bool:
-    wal = _device_names(findings, "wal")
-    return not wal or wal == _device_names(findings, "data")

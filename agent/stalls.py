@@ -1,5 +1,7 @@
 """Write stalls and background errors in force, by the LOG or, without it, by the LSM's shape."""
 
+from collections.abc import Mapping
+
 from agent.readings import Known, Missing
 from agent.workload import NO_EVENTS
 from probes.rocksdb.samples import (
@@ -68,6 +70,19 @@ def _level0_conditions(
             continue
         conditions.append(StallCondition(family.name, state, "l0_files", wall_seconds, None))
     return tuple(conditions)
+
+
+def stall_seconds(log: Known[LogSample] | Missing) -> Known[Mapping[str, float]] | Missing:
+    """How long writes were held back, by state.
+
+    Not from a LOG that shows warnings and hides events: it tells of every stall that it begins, and
+    of none that it ends.
+    """
+    if isinstance(log, Missing):
+        return log
+    if not log.value.has_events and any(log.value.stall_count.values()):
+        return Missing("log_has_no_events", NO_EVENTS)
+    return Known(log.value.stall_seconds, log.source, log.at)
 
 
 def background_error(

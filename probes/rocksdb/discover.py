@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from probes.clock import SystemClock
@@ -21,6 +22,12 @@ MAX_DIRECTORY_ENTRIES = 200_000
 LOG_HEAD_BYTES = 4096
 """RocksDB writes its version in the first line of every LOG."""
 
+LOOK_SECONDS = 0.5
+"""A look at one directory takes milliseconds; one that takes so long is left to the next search."""
+
+ONLY_LOOK_SECONDS = 5.0
+"""Where there is no next search: a large directory on a busy disk may take a second."""
+
 _VERSION = re.compile(rb"RocksDB version: ([0-9]+\.[0-9]+\.[0-9]+)")
 
 
@@ -29,20 +36,105 @@ class DiscoveryResult:
     """The databases found, and how many processes could not be looked into.
 
     ``unreadable_owners`` counts processes that hold a lock of the kind RocksDB takes but whose
-    open files another user may not list: with privileges they might be databases.
+    open files another user may not list: with privileges they might be databases. ``silent`` are
+    those whose disk does not answer: their LOCK is held, and no more is known but path and process.
     """
 
     databases: tuple[DiscoveredDatabase, ...]
     unreadable_owners: int
+    silent: tuple[DiscoveredDatabase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenLock:
+    """A LOCK that a process has open: perhaps a database's."""
+
+    pid: int
+    link: str  # in /proc/<pid>/fd
+    target: str  # as the process sees it
+
+
+class _Look:
+    """Finds out, in a thread of its own, whether an open LOCK is a database's, and describes it."""
+
+    def __init__(self, lock: _OpenLock, proc_root: str) -> None:
+        self.found: tuple[tuple[int, int], DiscoveredDatabase] | None = None
+        self.lock = lock
+        self._proc_root = proc_root
+        self._thread = threading.Thread(target=self._run, name="discovery look", daemon=True)
+        self._thread.start()
+
+    def hangs(self, seconds: float) -> bool:
+        """Wait for its end, at most so long."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            path = _database_of(self.lock, self._proc_root)
+            if path is not None:
+                status = os.stat(path)
+                described = _described(path, self.lock.pid, self._proc_root)
+                self.found = (status.st_dev, status.st_ino), described
+        except OSError:
+            pass  # gone meanwhile
+
+
+class DatabaseSearch:
+    """Finds the databases that are open on this host, again and again.
+
+    A dead disk delays the first search only, by ``look_seconds`` for each database on it, and
+    keeps one thread for each until it answers.
+    """
+
+    def __init__(self, proc_root: str = "/proc", look_seconds: float = LOOK_SECONDS) -> None:
+        self._proc_root = proc_root
+        self._look_seconds = look_seconds
+        self._hanging: dict[tuple[int, str], _Look] = {}
+
+    def read(self) -> DiscoveryResult:
+        """Return every database open in a process we may look into, in order of path.
+
+        Never raises for what it cannot read. Costs a listing of the open files of each process
+        that holds a whole-file lock; of all processes only where /proc/locks cannot be read.
+        """
+        locks, unreadable = _open_locks(self._proc_root)
+        found: dict[tuple[int, int], DiscoveredDatabase] = {}
+        hanging: dict[tuple[int, str], _Look] = {}
+        for lock in locks:
+            key = (lock.pid, lock.target)
+            look, seconds = self._hanging.pop(key, None), 0.0
+            if look is None:
+                try:
+                    look, seconds = _Look(lock, self._proc_root), self._look_seconds
+                except RuntimeError:  # a limit on threads: the next search may have one
+                    continue
+            if look.hangs(seconds):
+                hanging[key] = look
+            elif look.found is not None:
+                found.setdefault(*look.found)
+        # Those that are left are not listed now: the kernel's list may lack one for a moment.
+        hanging |= {key: look for key, look in self._hanging.items() if look.hangs(0.0)}
+        self._hanging = hanging
+        silent = [_undescribed(look.lock, self._proc_root) for look in hanging.values()]
+        return DiscoveryResult(_in_order(found.values()), unreadable, _in_order(silent))
 
 
 def discover_databases(proc_root: str = "/proc") -> DiscoveryResult:
-    """Return every database open in a process we may look into, in order of path.
+    """Search once; see DatabaseSearch.read."""
+    return DatabaseSearch(proc_root, ONLY_LOOK_SECONDS).read()
 
-    Never raises for what it cannot read. Costs a listing of the open files of each process that
-    holds a whole-file lock; of all processes only where /proc/locks cannot be read.
+
+def _in_order(databases: Iterable[DiscoveredDatabase]) -> tuple[DiscoveredDatabase, ...]:
+    return tuple(sorted(databases, key=lambda database: database.path))
+
+
+def _open_locks(proc_root: str) -> tuple[list[_OpenLock], int]:
+    """What may be databases, and how many holders of locks cannot be looked into.
+
+    Reads links of /proc only, and so waits for no disk.
     """
-    found: dict[tuple[int, int], DiscoveredDatabase] = {}
+    locks: list[_OpenLock] = []
     unreadable = 0
     try:
         pids: Iterable[int] = sorted({lock.pid for lock in whole_file_write_locks(proc_root)})
@@ -51,22 +143,12 @@ def discover_databases(proc_root: str = "/proc") -> DiscoveryResult:
         pids, holders = _all_pids(proc_root), False
     for pid in pids:
         try:
-            directories = _open_databases(proc_root, pid)
+            locks += _open_locks_of(proc_root, pid)
         except PermissionError:
             unreadable += holders
-            continue
         except OSError:
-            continue  # ended meanwhile
-        for path in directories:
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue
-            key = (status.st_dev, status.st_ino)
-            if key not in found:
-                found[key] = _described(path, pid, proc_root)
-    databases = sorted(found.values(), key=lambda database: database.path)
-    return DiscoveryResult(tuple(databases), unreadable)
+            pass  # ended meanwhile
+    return locks, unreadable
 
 
 def describe_database(path: str, proc_root: str = "/proc") -> DiscoveredDatabase:
@@ -85,27 +167,47 @@ def _all_pids(proc_root: str) -> list[int]:
         return []
 
 
-def _open_databases(proc_root: str, pid: int) -> list[str]:
-    """Return the directories whose LOCK the process has open beside a CURRENT."""
+def _open_locks_of(proc_root: str, pid: int) -> Iterator[_OpenLock]:
     directory = f"{proc_root}/{pid}/fd"
-    paths = []
     for name in os.listdir(directory)[:MAX_OPEN_FILES]:
         link = f"{directory}/{name}"
         try:
             target = os.readlink(link)
-            if not target.endswith("/LOCK"):
-                continue
-            opened = os.stat(link)
         except OSError:
             continue  # closed meanwhile
-        path = _reachable(target, opened, proc_root, pid)
-        if path is not None:
-            parent = path.removesuffix("/LOCK")
-            if is_scratch_database(parent):
-                continue  # a calibration's own, gone in minutes
-            if os.path.exists(f"{parent}/CURRENT") and _is_rocksdb(parent):
-                paths.append(parent)
-    return paths
+        # A calibration's own is gone in minutes.
+        if target.endswith("/LOCK") and not is_scratch_database(target):
+            yield _OpenLock(pid, link, target)
+
+
+def _database_of(lock: _OpenLock, proc_root: str) -> str | None:
+    """The database whose LOCK this is; None when it is none's. Raises OSError."""
+    path = _reachable(lock.target, os.stat(lock.link), proc_root, lock.pid)
+    parent = None if path is None else path.removesuffix("/LOCK")
+    if parent is None or not os.path.exists(f"{parent}/CURRENT") or not _is_rocksdb(parent):
+        return None
+    return parent
+
+
+def _undescribed(lock: _OpenLock, proc_root: str) -> DiscoveredDatabase:
+    """What the links of /proc tell of a database that does not answer."""
+    elsewhere = _mount_namespace(proc_root, lock.pid) != _mount_namespace(proc_root, "self")
+    root = f"{proc_root}/{lock.pid}/root" if elsewhere else ""
+    return DiscoveredDatabase(
+        path=root + lock.target.removesuffix("/LOCK"),
+        pid=lock.pid,
+        owner_command=_command(proc_root, lock.pid),
+        owner_uid=_uid(proc_root, lock.pid),
+        size_bytes=None,
+        rocksdb_version=None,
+    )
+
+
+def _mount_namespace(proc_root: str, process: int | str) -> str | None:
+    try:
+        return os.readlink(f"{proc_root}/{process}/ns/mnt")
+    except OSError:
+        return None
 
 
 def _is_rocksdb(path: str) -> bool:

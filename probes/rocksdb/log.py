@@ -1,37 +1,52 @@
 """Follows the LOG of a RocksDB database, or reads one file from beginning to end.
 
-Only reads: files are opened O_RDONLY, and found again by (device, inode) after a rotation.
+Every DB::Open renames the LOG and makes a new one *before* it asks for the lock, and the owner goes
+on in the file that it has open. So the name leads to the LOG of whoever tried last, which is the
+owner's only where nobody tried in vain: a service that was started twice, a tool at the wrong
+moment (and up to 6.19 any tool, read-only ones too). Therefore the file before is followed as well.
 """
 
 import os
 import stat
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
-from probes.rocksdb.files import NotAFile, open_regular
-from probes.rocksdb.log_lines import LineSplitter
+from probes.rocksdb.files import NotAFile
+from probes.rocksdb.log_file import HEAD_BYTES, LogFile
 from probes.rocksdb.log_location import log_candidates, old_logs
 from probes.rocksdb.log_state import LogState
 from probes.rocksdb.samples import LogSample
+from probes.suspension import suspended_seconds
 
 MEBIBYTE = 1024 * 1024
-
-HEAD_BYTES = 256 * 1024
-"""Read of a large LOG's beginning: version, opening, first event (for the offset to UTC)."""
-
-CHUNK_BYTES = 256 * 1024
-"""Read at once: small enough for a core's own cache, since each block is searched many times."""
 
 MAX_BYTES_PER_READ = 16 * MEBIBYTE
 """Read in one call; what is left over comes with the next call."""
 
 CLOCK_JUMP_SECONDS = 2.0
 """A wall clock that has run ahead of the steady one, or behind, by more since the last read was
-set, or the machine slept; less is how a clock is disciplined."""
+set; less is how a clock is disciplined."""
+
+LOOK_SECONDS = 0.1
+"""Clocks that took longer to be read one after the other do not belong together."""
+
+LOOKS = 5
+"""How often they are read again then."""
 
 MISSING_READS = 2
 """Calls in a row that may find no file: a rotation renames first and creates afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """All clocks at one moment, in seconds."""
+
+    monotonic: float
+    wall: float
+    suspended: float
 
 
 class LogProbe:
@@ -49,96 +64,111 @@ class LogProbe:
         db_log_dir: str | None = None,
         history_bytes: int = 8 * MEBIBYTE,
         keep_seconds: float = 900.0,
+        suspended: Callable[[], float] = suspended_seconds,
     ) -> None:
         self._database_path = database_path
         self._db_log_dir = db_log_dir
         self._clock = clock
+        self._suspended = suspended
         self._history_bytes = history_bytes
         self._keep_seconds = keep_seconds
-        self._path = ""
-        self._fd: int | None = None
-        self._seen: os.stat_result | None = None  # of the file that is read, as it was last
-        self._offset = 0
+        self._path = ""  # the name; what it leads to may be another file each time
+        self._file: LogFile | None = None
+        self._former: LogFile | None = None  # the one before, which the owner may still write
         self._missing = 0
-        self._splitter = LineSplitter()
         self._state: LogState | None = None
-        self._looked: tuple[float, float] | None = None  # monotonic and wall, at the last read
+        self._looked: _Clocks | None = None
 
     def close(self) -> None:
-        """Give the descriptor back; ``read()`` may be called again and opens anew."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def __del__(self) -> None:
-        self.close()
+        """Give the descriptors back; ``read()`` may be called again and opens anew."""
+        for file in (self._file, self._former):
+            if file is not None:
+                file.close()
 
     def read(self) -> LogSample:
         """What the LOG has told up to now."""
         try:
-            if self._fd is None:
+            if self._file is None or self._file.closed:
                 self._open()
-            self._look_at_clock()
-            self._follow()
+            if self._file is None or self._state is None:
+                raise NoData("no_log", f"no LOG of {self._database_path} has been read yet")
+            self._look_at_clocks(self._state)
+            file = self._follow(self._file, self._state)
         except OSError as error:
             self.close()
             where = error.filename or self._path
             raise ProbeFailed(
                 "log_unreadable", f"{where}: {error.strerror or error}; check the file system"
             ) from error
-        if self._state is None:
-            raise NoData("no_log", f"no LOG of {self._database_path} has been read yet")
         return self._state.sample(
-            self._clock.monotonic(), self._path, self._clock.wall(), self._splitter.damaged
+            self._clock.monotonic(), self._owners(file).path, self._clock.wall()
         )
 
-    def _look_at_clock(self) -> None:
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        if self._looked is not None and self._state is not None:
-            jump = (wall - self._looked[1]) - (now - self._looked[0])
-            if abs(jump) > CLOCK_JUMP_SECONDS:
-                self._state.clock_set(jump, self._looked[1])
-        self._looked = (now, wall)
+    def _owners(self, file: LogFile) -> LogFile:
+        """Of the two that are followed the one that the owner writes."""
+        return file if self._former is None or file.owners else self._former
+
+    # -- clocks
+
+    def _look_at_clocks(self, state: LogState) -> None:
+        before, now = self._looked, self._clocks()
+        self._looked = now
+        if before is None:
+            return
+        slept = now.suspended - before.suspended
+        jump = (now.wall - before.wall) - (now.monotonic - before.monotonic) - slept
+        if abs(jump) > CLOCK_JUMP_SECONDS:
+            state.clock_set(jump, before.wall)
+        if slept > CLOCK_JUMP_SECONDS:
+            state.slept(slept)
+
+    def _clocks(self) -> _Clocks:
+        """Read together: one who is stopped between two of them sees a clock that was set."""
+        for _ in range(LOOKS):
+            monotonic = self._clock.monotonic()
+            clocks = _Clocks(monotonic, self._clock.wall(), self._suspended())
+            if self._clock.monotonic() - monotonic <= LOOK_SECONDS:
+                break
+        return clocks
 
     # -- opening
 
     def _open(self) -> None:
-        path, fd = self._find()
-        self._path, self._fd = path, fd
+        found = self._find()
+        self._path = found.path
         self._missing = 0
-        if self._seen is not None:
-            self._return_to(self._seen)
+        if self._file is not None:
+            self._return_to(self._file, found)
             return
-        status = self._seen = os.fstat(fd)
-        self._offset = 0
         state = LogState(self._keep_seconds, _system_offset_seconds(self._clock.wall()))
-        state.learn_header(_whole_lines(os.pread(fd, HEAD_BYTES, 0)))
-        self._state = state
-        if status.st_size > self._history_bytes + HEAD_BYTES:
-            self._offset = _line_start(fd, status.st_size - self._history_bytes)
+        found.learn_header(state)
+        budget = self._history_bytes - found.seen.st_size
+        if budget < -HEAD_BYTES:
+            found.skip_to_last(self._history_bytes)
         else:
-            self._read_old(self._history_bytes - status.st_size)
+            self._read_former(found, state, budget)
+        self._file, self._state = found, state
 
-    def _return_to(self, seen: os.stat_result) -> None:
-        """It had vanished for a while: go on where it was left, also if it was rotated meanwhile.
+    def _return_to(self, file: LogFile, found: LogFile) -> None:
+        """It was closed for a while: go on where it was left, also if it was rotated meanwhile.
 
         Where that file is gone, its successor begins at its beginning.
         """
-        if self._fd is None or _identity(os.fstat(self._fd)) == _identity(seen):
-            return
-        left, successor = _places(self._path, seen)
-        if left is None:
-            self._offset = 0
-        if (path := left or successor) != self._path:
-            self.close()
-            self._fd = open_regular(path)
-        self._seen = os.fstat(self._fd)
+        former = self._former
+        if former is not None and not _reopened(former, former.path):
+            self._former = None
+        if not _reopened(file, found.path):
+            left, successor = _places(self._path, file.seen)
+            if left is None or not _reopened(file, left):
+                self._file = found if successor == found.path else LogFile(successor)
+                return
+        found.close()
 
-    def _find(self) -> tuple[str, int]:
+    def _find(self) -> LogFile:
         denied: str | None = None
         for path in log_candidates(self._database_path, self._db_log_dir):
             try:
-                return path, open_regular(path)
+                return LogFile(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except PermissionError:
@@ -152,51 +182,54 @@ class LogProbe:
         where = self._db_log_dir or self._database_path
         raise NoData("no_log", f"no LOG in {where}; a database writes one when it is opened")
 
-    def _read_old(self, budget: int) -> None:
-        """A young LOG says little: begin with the end of its predecessor, if that is recent."""
-        found = old_logs(self._path) if budget > 0 else []
-        if not found or self._state is None:
+    def _read_former(self, found: LogFile, state: LogState, budget: int) -> None:
+        """A young LOG says little: begin with the end of its predecessor, if that is recent.
+
+        And however old that is, where the LOG is of one who never had the database open.
+        """
+        former = _written_last(old_logs(self._path))
+        if former is None:
             return
-        try:
-            fd = open_regular(found[-1][1])
-        except OSError:
-            return  # deleted meanwhile, or not ours to read: the LOG alone must do
-        try:
-            status = os.fstat(fd)
-            age = self._clock.wall() - status.st_mtime
-            if age <= self._keep_seconds:
-                offset = _line_start(fd, max(0, status.st_size - budget))
-                self._drain(fd, offset, min(budget, MAX_BYTES_PER_READ))
-                self._file_ended()
-        finally:
-            os.close(fd)
+        age = self._clock.wall() - former.seen.st_mtime
+        if found.owners and (budget <= 0 or age > self._keep_seconds):
+            former.close()
+            return
+        if not found.owners:
+            former.learn_header(state)
+        former.skip_to_last(max(0, budget))
+        former.read(state, MAX_BYTES_PER_READ)
+        state.finish()
+        self._former = former
 
     # -- following
 
-    def _follow(self) -> None:
+    def _follow(self, file: LogFile, state: LogState) -> LogFile:
+        """Read what was added, also to files that came later; which is the LOG now."""
         budget = MAX_BYTES_PER_READ
-        while budget > 0 and self._fd is not None:
-            # Whether the file was replaced is asked *before* reading it to its end: nothing is
-            # added to a file after its successor is there.
-            replaced = self._is_replaced()
-            self._seen = os.fstat(self._fd)
-            if self._seen.st_size < self._offset:
-                self._file_ended()
-                self._offset = 0
-            passed = self._drain(self._fd, self._offset, budget)
-            self._offset += passed
-            budget -= passed
-            if budget <= 0 or not replaced or not self._switch(self._seen):
-                return
+        if self._former is not None:
+            budget -= self._former.read(state, budget)
+            if self._former.deleted and file.owners:
+                self._drop_former()  # or its blocks would not be free
+        while budget > 0:
+            # Whether the file was replaced is asked *before* reading it to its end.
+            replaced = self._is_replaced(file, state)
+            budget -= file.read(state, budget)
+            successor = self._successor(file) if budget > 0 and replaced else None
+            if successor is None:
+                break
+            state.finish()
+            self._leave(file)
+            self._file = file = successor
+        return file
 
-    def _is_replaced(self) -> bool:
+    def _is_replaced(self, file: LogFile, state: LogState) -> bool:
         """Whether another file has taken the LOG's name."""
         try:
             status = os.stat(self._path)
         except (FileNotFoundError, NotADirectoryError):
             self._missing += 1
             if self._missing >= MISSING_READS:
-                self._file_ended()
+                file.finish(state)
                 self.close()
                 raise NoData(
                     "no_log", f"{self._path} is gone; it returns when the database is opened"
@@ -205,49 +238,30 @@ class LogProbe:
         except PermissionError:
             return False  # the open descriptor still reads; the next opening will say so
         self._missing = 0
-        if self._seen is None or not stat.S_ISREG(status.st_mode):
-            return False
-        return _identity(status) != _identity(self._seen)
+        return stat.S_ISREG(status.st_mode) and not file.is_same(status)
 
-    def _switch(self, ended: os.stat_result) -> bool:
-        """Go on with the file that came after the one that ended; False when there is none yet."""
+    def _successor(self, file: LogFile) -> LogFile | None:
+        """The file that came after one that has lost its name; None when there is none yet."""
+        left, successor = _places(self._path, file.seen)
         try:
-            fd = open_regular(_places(self._path, ended)[1])
+            opened = LogFile(successor)
         except (FileNotFoundError, PermissionError, NotAFile):
-            return False
-        self._file_ended()
-        self.close()
-        self._fd, self._seen, self._offset = fd, os.fstat(fd), 0
-        return True
+            return None
+        file.path = left or file.path
+        return opened
 
-    def _drain(self, fd: int, offset: int, budget: int) -> int:
-        """Feed up to ``budget`` bytes from ``offset``; the number of bytes passed over."""
-        start = offset
-        if self._state is None:
-            return 0
-        while offset - start < budget:
-            chunk = os.pread(fd, min(CHUNK_BYTES, budget - (offset - start)), offset)
-            if not chunk:
-                break
-            if chunk[:1] == b"\0" and not chunk.strip(b"\0"):
-                # A truncation under a writer that keeps its offset leaves a hole, maybe gigabytes.
-                chunk_end = offset + len(chunk)
-                try:
-                    offset = max(chunk_end, os.lseek(fd, offset, os.SEEK_DATA))
-                except OSError:
-                    offset = chunk_end
-                self._splitter.damaged += 1
-                if offset - start >= budget:
-                    break
-                continue
-            offset += len(chunk)
-            self._state.feed(self._splitter.split(chunk))
-        return offset - start
+    def _leave(self, file: LogFile) -> None:
+        """Keep the file that was left, unless the owner's is the one before it."""
+        if self._owners(file) is file:
+            self._drop_former()
+            self._former = file
+        else:
+            file.close()
 
-    def _file_ended(self) -> None:
-        if self._state is not None:
-            self._state.feed(self._splitter.finish())
-            self._state.finish()
+    def _drop_former(self) -> None:
+        if self._former is not None:
+            self._former.close()
+            self._former = None
 
 
 def parse_log(path: str, clock: Clock) -> LogSample:
@@ -255,10 +269,9 @@ def parse_log(path: str, clock: Clock) -> LogSample:
 
     Raises NoData "no_log", "log_not_permitted"; ProbeFailed "log_not_a_file", "log_unreadable".
     """
-    splitter = LineSplitter()
     state = LogState(offset_seconds=_system_offset_seconds(clock.wall()))
     try:
-        fd = open_regular(path)
+        file = LogFile(path)
     except FileNotFoundError as error:
         raise NoData("no_log", f"{path} does not exist") from error
     except PermissionError as error:
@@ -270,20 +283,37 @@ def parse_log(path: str, clock: Clock) -> LogSample:
     except OSError as error:
         raise ProbeFailed("log_unreadable", f"{path}: {error.strerror}") from error
     try:
-        state.learn_header(_whole_lines(os.pread(fd, HEAD_BYTES, 0)))
-        while chunk := os.read(fd, CHUNK_BYTES):
-            state.feed(splitter.split(chunk))
-        state.feed(splitter.finish())
-        state.finish()
+        file.learn_header(state)
+        while file.read(state, MAX_BYTES_PER_READ):
+            pass
+        file.finish(state)
     except OSError as error:
         raise ProbeFailed("log_unreadable", f"{path}: {error.strerror}") from error
     finally:
-        os.close(fd)
-    return state.sample(clock.monotonic(), path, state.last_wall_seconds or 0.0, splitter.damaged)
+        file.close()
+    return state.sample(clock.monotonic(), path, state.last_wall_seconds or 0.0)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+def _reopened(file: LogFile, path: str) -> bool:
+    """Whether it can be read on under this name."""
+    try:
+        return file.reopen(path)
+    except OSError:
+        return False
+
+
+def _written_last(paths: list[tuple[int, str]]) -> LogFile | None:
+    """Of several old LOGs the one that was written last, None where none can be read."""
+    times = {}
+    for _, path in paths:
+        try:
+            times[path] = os.stat(path).st_mtime_ns
+        except OSError:
+            continue  # deleted meanwhile
+    try:
+        return LogFile(max(reversed(times), key=times.__getitem__)) if times else None
+    except OSError:
+        return None  # deleted meanwhile, or not ours to read: the LOG alone must do
 
 
 def _places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:
@@ -296,24 +326,12 @@ def _places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:
     left = None
     for micros, path in reversed(old := old_logs(log_path)):
         try:
-            if _identity(os.stat(path)) == _identity(seen):
+            if os.path.samestat(os.stat(path), seen):
                 ended_micros, left = micros, path
                 break
         except OSError:
             continue  # deleted meanwhile
     return left, next((path for micros, path in old if micros > ended_micros), log_path)
-
-
-def _whole_lines(chunk: bytes) -> bytes:
-    return chunk[: chunk.rfind(b"\n") + 1].replace(b"\0", b"")
-
-
-def _line_start(fd: int, offset: int) -> int:
-    """The first beginning of a line at or after ``offset``, looked for within one chunk."""
-    if offset <= 0:
-        return 0
-    newline = os.pread(fd, CHUNK_BYTES, offset - 1).find(b"\n")
-    return offset if newline < 0 else offset + newline
 
 
 def _system_offset_seconds(wall_seconds: float) -> float:

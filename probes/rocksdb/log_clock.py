@@ -27,6 +27,9 @@ class LogClock:
         # As told by the first event, wherever it is: not by those that happen to be read with it.
         self._first_local: int | None = None
         self._first_offset = self._offset
+        self._guessed = True
+        self.opened_guessed = True
+        """Whether ``opened_micros`` was converted before any event told the offset."""
         self._header_local: int | None = None
         self._jump: tuple[int, int] | None = None  # micros, and half way between the clocks
         self._block, self._line_start = b"", 0
@@ -94,23 +97,34 @@ class LogClock:
 
     # -- the offset to UTC
 
-    def learn_offset(self, line: bytes, time_micros: int, *, guessed: bool) -> None:
+    def learn_offset(self, line: bytes, time_micros: int) -> int:
         """Compare a line's time with the one in its event, which is in UTC.
 
-        ``guessed``: what was read so far was converted without having seen any event.
+        The first event shows by how much all times told before it were wrong: that is returned,
+        and to be added to those that were kept. A later one only shows that the season changed.
         """
         local = log_lines.made_micros(line)
         if local is None:
-            return
+            return 0
         quarters = round((local - time_micros) / _QUARTER_HOUR_MICROS)
         offset = quarters * _QUARTER_HOUR_MICROS
-        if abs(offset) > _MAX_OFFSET_MICROS or offset == self._offset:
-            return
-        change = offset - self._offset
-        self._offset = offset
-        if guessed:
-            self._first_offset = offset
-            self.opened_micros = _shifted(self.opened_micros, -change)
+        if abs(offset) > _MAX_OFFSET_MICROS:
+            return 0
+        guessed, self._guessed = self._guessed, False
+        correction, self._offset = self._offset - offset, offset
+        if not guessed:
+            return 0
+        self._first_offset = offset
+        self.last_micros = _shifted(self.last_micros, correction)
+        self.logged_before_header = _shifted(self.logged_before_header, correction)
+        if self.opened_guessed:
+            self.opened_micros = _shifted(self.opened_micros, correction)
+            self.opened_guessed = False
+        return correction
+
+    def lines_left_out(self) -> None:
+        """What follows may be of another season: the next event tells the offset anew."""
+        self._guessed = True
 
     # -- the header, which is repeated when a LOG rolls by size
 
@@ -126,6 +140,7 @@ class LogClock:
             local = log_lines.line_micros(line)
         if local is not None:
             self.opened_micros = self.utc(local)
+            self.opened_guessed = self._guessed
 
     @property
     def header_micros(self) -> int | None:

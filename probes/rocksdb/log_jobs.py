@@ -95,8 +95,8 @@ class JobTable:
         while self.recent_moves and self.recent_moves[0].wall_seconds < wall_seconds:
             self.recent_moves.popleft()
 
-    def clock_set(self, micros: int) -> None:
-        """The wall clock jumped by ``micros``: what was before is told by the new clock's time."""
+    def shift(self, micros: int) -> None:
+        """All times so far were told by another clock."""
         seconds = micros / 1e6
         _shift(self.recent_flushes, seconds)
         _shift(self.recent_compactions, seconds)

@@ -10,6 +10,7 @@ from probes.rocksdb.stats_dump import DUMP_MARK
 VERSION_MARK = b"RocksDB version:"
 TABLES_MARK = b" dir, Total Num"
 OPENING_MARK = b"Recovering from manifest file"
+OPENED_MARK = b"DB pointer"
 CLOSED_MARK = b"Shutdown complete"
 FAMILY_MARKS = (b"] Column family [", b"] Created column family [")
 DROPPED_MARK = b"Dropped column family with id "
@@ -32,6 +33,7 @@ TEXT_MARKS = (
     VERSION_MARK,
     TABLES_MARK,
     OPENING_MARK,
+    OPENED_MARK,
     CLOSED_MARK,
     *FAMILY_MARKS,
     DROPPED_MARK,

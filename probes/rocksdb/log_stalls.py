@@ -69,9 +69,9 @@ class StallTracker:
         self._end_unless_warned_since(column_family, at_micros, at_micros)
 
     def moving(self, column_family: str, at_micros: int) -> None:
-        """A trivial move begins; the version changes after this."""
+        """A file is to be moved, the only one or one of several; the version changes after this."""
         if len(self._moving) < MAX_COLUMN_FAMILIES:
-            self._moving.setdefault(column_family, at_micros)
+            self._moving[column_family] = at_micros
 
     def moved(self, column_family: str, at_micros: int) -> None:
         """A trivial move is done; the version has changed before this."""
@@ -90,8 +90,12 @@ class StallTracker:
         self._moving.clear()
         self._recompute(at_micros)
 
-    def clock_set(self, micros: int) -> None:
-        """The wall clock jumped by ``micros``: what began before began by the new clock's time."""
+    def slept(self, micros: int) -> None:
+        """The machine was suspended for so long, which is no time that anyone waited."""
+        self._state_since += micros
+
+    def shift(self, micros: int) -> None:
+        """All times so far were told by another clock."""
         for stall in self._stalls.values():
             stall.since_micros += micros
             stall.last_line_micros += micros

@@ -3,22 +3,19 @@
 Pure: takes lines, knows no files and no clock.
 """
 
-from dataclasses import replace
-
 from probes.rocksdb import log_events, log_lines, log_marks
 from probes.rocksdb.log_clock import LogClock
 from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
 from probes.rocksdb.log_events import EVENT_MARK, Event
+from probes.rocksdb.log_families import FamilyTable
 from probes.rocksdb.log_jobs import JobTable
-from probes.rocksdb.log_stalls import MAX_COLUMN_FAMILIES, StallTracker
-from probes.rocksdb.samples import BackgroundError, LogSample, StatsDump
-from probes.rocksdb.stats_dump import DUMP_MARK, StatsDumpParser
+from probes.rocksdb.log_opening import RECOVERY_EVENTS, OpeningTracker
+from probes.rocksdb.log_stalls import StallTracker
+from probes.rocksdb.samples import BackgroundError, LogSample
+from probes.rocksdb.stats_dump import DUMP_MARK, DumpReader
 
-MAX_DUMP_LINES = 200_000
 _COMMONEST_EVENT = "table_file_creation"
-
-MAX_TABLE_DIRECTORIES = 16
-"""db_paths has a handful of entries; a LOG that names more is not believed."""
+_OF_AN_OPEN_DATABASE = frozenset({"flush_started", "compaction_started"})
 
 MAX_GLUED_LINES = 8
 """Lines glued to a cut one (a full disk loses newlines too) that are looked at."""
@@ -31,19 +28,13 @@ class LogState:
         self.damaged_lines = 0
         self._keep_micros = int(keep_seconds * 1e6)
         self._clock = LogClock(offset_seconds)
-        self._version: str | None = None
-        self._table_directories: list[str] = []
+        self._opening = OpeningTracker()
         self._jobs = JobTable()
-        self._families: dict[int, str] = {}
-        self._level_files: dict[str, tuple[int, ...]] = {}
+        self._families = FamilyTable()
         self._stalls = StallTracker()
         self._error = BackgroundErrorTracker()
-        self._dump: StatsDumpParser | None = None
-        self._dumped_lines = 0
-        self._dumping_micros = 0
-        self._stats_dump: StatsDump | None = None
+        self._dumps = DumpReader()
         self._has_events = False
-        self._rate_limiter: bool | None = None
         self._moving: str | None = None
 
     def learn_header(self, block: bytes) -> None:
@@ -51,19 +42,24 @@ class LogState:
 
         For a LOG of which the middle may be left out.
         """
+        opening = self._opening
         for line in block.splitlines():
             if log_marks.VERSION_MARK in line:
                 self._header(line)
             elif log_marks.TABLES_MARK in line:
-                self._table_directory(line)
+                opening.table_directory(line)
             elif log_marks.LIMITER_MARK in line:
-                self._rate_limiter = log_lines.parse_rate_limiter(line)
+                opening.rate_limiter = log_lines.parse_rate_limiter(line)
             elif log_marks.OPENING_MARK in line:
                 self._opened(line, fresh=False)
+            elif log_marks.OPENED_MARK in line:
+                self._at_work(self._clock.made_at(line))
             elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
                 event = log_events.decode_event(line, mark)[0]
                 if event is not None:
                     self._learn_offset(line, event.time_micros)
+                    self._follow_opening(event)
+        self._clock.lines_left_out()
 
     def feed(self, block: bytes) -> None:
         """Take the next whole lines of the LOG, each with its newline.
@@ -80,7 +76,7 @@ class LogState:
             self._feed(block[:at])
             if at == len(block):
                 return
-            self._end_dump()
+            self._dumps.end()
             self._shift_times()
             block = block[at:]
         self._feed(block)
@@ -89,7 +85,7 @@ class LogState:
         if not block:
             return
         self._clock.begin(block)
-        done = self._dump_lines(block, 0) if self._dump is not None else 0
+        done = self._dumps.feed(block, 0) if self._dumps.reading else 0
         start = end = -1
         line = b""
         seen = 0  # the kinds of marks met in this line, as bits
@@ -113,9 +109,8 @@ class LogState:
                     self._event_line(line, at - start)
             elif mark == DUMP_MARK:
                 if line.strip() == DUMP_MARK:
-                    self._dump = StatsDumpParser(self._dumping_micros / 1e6)
-                    self._dumped_lines = 0
-                    done = self._dump_lines(block, end + 1)
+                    self._dumps.begin()
+                    done = self._dumps.feed(block, end + 1)
             else:
                 self._text_line(line, mark)
         self._clock.end()
@@ -125,14 +120,14 @@ class LogState:
         """Unix time of the newest line read."""
         return _seconds(self._clock.last_micros)
 
-    def finish(self) -> None:
-        """No more lines of this file will come.
+    @property
+    def owner_lines(self) -> int:
+        """How many lines were read that only a process writes which has the database open."""
+        return self._opening.owner_lines
 
-        A dump that was being read is most likely cut: it only counts when there is no older one.
-        """
-        if self._stats_dump is None:
-            self._end_dump()
-        self._dump = None
+    def finish(self) -> None:
+        """The lines to come are of another file."""
+        self._dumps.cut()
 
     # -- times
 
@@ -145,21 +140,31 @@ class LogState:
         self._shift_times()  # of an earlier jump that no line has shown
         self._clock.clock_set(seconds, previous_wall_seconds)
 
+    def slept(self, seconds: float) -> None:
+        """The machine was suspended: no writer waited meanwhile, whatever stalls it."""
+        self._stalls.slept(round(seconds * 1e6))
+
     def _shift_times(self) -> None:
         """Tell the times of before a jump by the clock of after it."""
         micros = self._clock.shift()
-        if not micros:
-            return
-        self._error.since_micros += micros
-        self._stalls.clock_set(micros)
-        self._jobs.clock_set(micros)
-        if self._stats_dump is not None:
-            self._stats_dump = replace(
-                self._stats_dump, wall_seconds=self._stats_dump.wall_seconds + micros / 1e6
-            )
+        if micros:
+            self._shift_lines(micros)
+            self._opening.shift(micros)
+            self._jobs.shift(micros)
 
     def _learn_offset(self, line: bytes, time_micros: int) -> None:
-        self._clock.learn_offset(line, time_micros, guessed=not self._has_events)
+        """Tell the times of lines by UTC; those of events are."""
+        opening_was_guessed = self._clock.opened_guessed
+        micros = self._clock.learn_offset(line, time_micros)
+        if micros:
+            self._shift_lines(micros)
+            if opening_was_guessed:
+                self._opening.shift(micros)
+
+    def _shift_lines(self, micros: int) -> None:
+        self._error.since_micros += micros
+        self._stalls.shift(micros)
+        self._dumps.shift(micros)
 
     # -- text lines
 
@@ -176,7 +181,7 @@ class LogState:
                 tell(move.column_family, self._clock.utc(move.local_micros))
                 self._moving = move.column_family
                 if move.level_files is not None:
-                    self._note_levels(move.column_family, move.level_files)
+                    self._families.note_levels(move.column_family, move.level_files)
         elif mark == log_marks.FLUSHED_MARK:
             self._flush_result(line)
         elif mark == log_marks.COMPACTED_MARK:
@@ -188,27 +193,27 @@ class LogState:
         elif mark == log_marks.VERSION_MARK:
             self._header(line)
         elif mark == log_marks.TABLES_MARK:
-            self._table_directory(line)
+            self._opening.table_directory(line)
         elif mark == log_marks.OPENING_MARK:
             self._opened(line, fresh=True)
+        elif mark == log_marks.OPENED_MARK:
+            self._at_work(self._clock.made_at(line))
         elif mark == log_marks.CLOSED_MARK:
-            self._closed(self._clock.made_at(line))
+            # Whoever did not get the lock "shuts down", too, while the owner goes on.
+            if not self._opening.only_attempted:
+                self._closed(self._clock.made_at(line))
         elif mark in log_marks.FAMILY_MARKS:
-            family_id = log_lines.parse_family(line)
-            if family_id is not None and len(self._families) < MAX_COLUMN_FAMILIES:
-                self._families[family_id[0]] = family_id[1]
+            self._families.named(line)
         elif mark == log_marks.DROPPED_MARK:
-            number = line.rpartition(b" ")[2].strip()
-            if number.isdigit() and (gone := self._families.pop(int(number[:18]), None)):
+            if (gone := self._families.dropped(line)) is not None:
                 self._stalls.column_family_dropped(gone, self._clock.made_at(line))
-                self._level_files.pop(gone, None)
         elif mark == log_marks.LASTED_MARK:
             if (flush := log_lines.parse_flush_cpu(line)) is not None:
                 self._jobs.flush_cpu(*flush)
         elif mark == log_marks.LIMITER_MARK:
-            self._rate_limiter = log_lines.parse_rate_limiter(line)
+            self._opening.rate_limiter = log_lines.parse_rate_limiter(line)
         elif mark == log_marks.DUMPING_MARK:
-            self._dumping_micros = self._clock.made_at(line)
+            self._dumps.announced(self._clock.made_at(line))
 
     def _flush_result(self, line: bytes) -> None:
         if (job := log_lines.parse_failed_flush(line)) is not None:
@@ -220,6 +225,7 @@ class LogState:
             if b"[WARN]" in line:
                 self.damaged_lines += 1
             return
+        self._opening.owner_lines += 1
         self._stalls.warned(
             stall.column_family,
             stall.state,
@@ -230,18 +236,7 @@ class LogState:
 
     def _header(self, line: bytes) -> None:
         self._clock.header(line)
-        self._table_directories.clear()
-        version = line.partition(log_marks.VERSION_MARK)[2].strip()[:32]
-        if version:
-            self._version = log_lines.text_name(version)
-
-    def _table_directory(self, line: bytes) -> None:
-        """The header's summary names each directory that holds tables (db_info_dumper.cc)."""
-        if (directory := log_lines.parse_table_directory(line)) is not None and (
-            directory not in self._table_directories
-        ):
-            del self._table_directories[MAX_TABLE_DIRECTORIES:]
-            self._table_directories.append(directory)
+        self._opening.header(line)
 
     def _opened(self, line: bytes, *, fresh: bool) -> None:
         """The database was opened. A LOG that rolled by size repeats the header but not this."""
@@ -249,35 +244,20 @@ class LogState:
             # It was closed, or died, no later than the last thing that was logged before.
             before = self._clock.logged_before_header
             self._closed(self._clock.made_at(line) if before is None else before)
-            self._level_files.clear()
+            self._families.forget_levels()
         self._clock.opened(line)
+        self._opening.began(self._clock.made_at(line))
+
+    def _at_work(self, at_micros: int) -> None:
+        """Only a database that is open does this."""
+        self._opening.owner_lines += 1
+        self._opening.ended(at_micros)
 
     def _closed(self, at_micros: int) -> None:
         self._stalls.database_closed(at_micros)
         self._error.clear()
         self._jobs.restart()
-
-    # -- the stats dump, the only message of several lines that is read
-
-    def _dump_lines(self, block: bytes, start: int) -> int:
-        """Feed the dump from ``start`` to its end, the next line with a time; where that is."""
-        while self._dump is not None:
-            end = block.find(b"\n", start)
-            if end < 0:
-                return len(block)
-            line = block[start:end]
-            self._dumped_lines += 1
-            if log_lines.line_micros(line) is not None or self._dumped_lines > MAX_DUMP_LINES:
-                self._end_dump()
-                return start
-            self._dump.feed(line)
-            start = end + 1
-        return start
-
-    def _end_dump(self) -> None:
-        if self._dump is not None:
-            self._stats_dump = self._dump.result()
-            self._dump = None
+        self._opening.ended(at_micros)
 
     # -- events
 
@@ -301,14 +281,21 @@ class LogState:
                         self._text_line(line, text)
                 return
 
+    def _follow_opening(self, event: Event) -> None:
+        if event.event in RECOVERY_EVENTS:
+            self._opening.event(event.event, event.time_micros)
+        elif event.event in _OF_AN_OPEN_DATABASE:
+            self._at_work(event.time_micros)
+
     def _event(self, event: Event, line: bytes, mark: int) -> None:
         if event.job is None:
             return
+        self._follow_opening(event)
         if event.event == "compaction_started":
             self._compaction_started(event, line, mark)
         elif event.event == "trivial_move":
             family = event.cf_name if event.cf_name is not None else self._moving
-            self._jobs.moved(event, family, self._level_files.get(family or ""))
+            self._jobs.moved(event, family, self._families.level_files.get(family or ""))
         elif event.event in ("flush_finished", "compaction_finished"):
             family, installed = self._jobs.finished(event)
             if installed:
@@ -324,32 +311,25 @@ class LogState:
             event,
             log_events.input_level(line, mark),
             log_events.input_files(line, mark),
-            self._level_files.get(family or ""),
+            self._families.level_files.get(family or ""),
         )
 
     def _version_changed(self, family: str | None, event: Event, line: bytes) -> None:
         if family is None:
-            known = self._families.values()
-            if len(known) != 1:
-                return
-            family = next(iter(known))
+            family = self._families.only_one()
+        if family is None:
+            return
         at = event.time_micros
         if log_lines.is_coarse(line):
             at -= at % 1000  # the WARN line's time has only milliseconds
         self._stalls.version_changed(family, at)
         if event.lsm_state is not None:
-            self._note_levels(family, tuple(event.lsm_state[:64]))
-
-    def _note_levels(self, family: str, files: tuple[int, ...]) -> None:
-        if family in self._level_files or len(self._level_files) < MAX_COLUMN_FAMILIES:
-            self._level_files[family] = files
+            self._families.note_levels(family, tuple(event.lsm_state[:64]))
 
     # -- the sample
 
-    def sample(
-        self, at: float, log_path: str, now_wall_seconds: float, split_damage: int = 0
-    ) -> LogSample:
-        """The state now; ``split_damage`` is what the line splitter counted."""
+    def sample(self, at: float, log_path: str, now_wall_seconds: float) -> LogSample:
+        """The state now."""
         self._shift_times()  # the lines to come are of after the jump
         clock = self._clock
         if clock.last_micros is not None:
@@ -364,8 +344,8 @@ class LogState:
         return LogSample(
             at=at,
             log_path=log_path,
-            rocksdb_version=self._version,
-            table_directories=tuple(self._table_directories),
+            rocksdb_version=self._opening.version,
+            table_directories=tuple(self._opening.table_directories),
             first_wall_seconds=_seconds(clock.first_micros),
             last_wall_seconds=_seconds(clock.last_micros),
             opened_wall_seconds=_seconds(opened),
@@ -379,16 +359,17 @@ class LogState:
             recent_flushes=tuple(jobs.recent_flushes),
             recent_compactions=tuple(jobs.recent_compactions),
             recent_moves=tuple(jobs.recent_moves),
-            rate_limiter=self._rate_limiter,
+            rate_limiter=self._opening.rate_limiter,
+            recovery=self._opening.recovery,
             clock_shift_seconds=clock.shifted_micros / 1e6,
             stalls=self._stalls.conditions(),
             stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
             stall_count=self._stalls.entered(),
             background_error=error,
-            level_files=dict(self._level_files),
-            stats_dump=self._stats_dump,
+            level_files=dict(self._families.level_files),
+            stats_dump=self._dumps.newest,
             has_events=self._has_events,
-            damaged_lines=self.damaged_lines + split_damage,
+            damaged_lines=self.damaged_lines,
         )
 
 

@@ -208,6 +208,17 @@ class BackgroundError:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """What an opening does before it takes writes: reading the MANIFEST, replaying the WALs.
+
+    ``ended_wall_seconds`` is None while it lasts, and stays so where its process died in it.
+    """
+
+    began_wall_seconds: float
+    ended_wall_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StatsDump:
     """The Cumulative lines of the newest stats dump (RocksDB writes one every 600 s by default)."""
 
@@ -255,6 +266,7 @@ class LogSample:
     damaged_lines: int
     recent_moves: tuple[TrivialMove, ...] = ()
     rate_limiter: bool | None = None  # whether one is configured; its rate is not told
+    recovery: Recovery | None = None  # of the newest opening; None where the LOG does not tell
     clock_shift_seconds: float = 0.0
     """All times are given as the wall clock of now would have told them. By so much in all was
     shifted what had been read before the clock was set."""

@@ -6,6 +6,7 @@ first. Pending compaction bytes and files do not depend on them: without the rep
 the same small time whatever the write rate.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -19,6 +20,7 @@ from probes.command import CommandRunner
 from probes.errors import NoData, ProbeFailed
 from probes.rocksdb.samples import SecondarySample
 from probes.scratch import enclosing_database, process_tag, tag_is_alive
+from probes.write_budget import NoBudget, WriteBudget
 
 DEFAULT_MAX_LIVE_WAL_BYTES = 256 * 1024 * 1024
 """Replaying more than this costs more than the answer is worth."""
@@ -32,6 +34,12 @@ takes the replayed logs."""
 
 PRIVATE_PREFIX = "smaxd-secondary-"
 """Private directories are ``smaxd-secondary-<pid>-<start ticks>-<random>``."""
+
+PRIVATE_BYTES = 128 * 1024
+"""More than a reading writes into its private directory: RocksDB's LOG, 22 KB and some for each
+column family. What goes beyond is counted all the same."""
+
+_PAGE_BYTES = 4096
 
 _GRACE_SECONDS = 2.0
 """The child ends itself at its timeout; the runner does it so much later."""
@@ -88,7 +96,9 @@ class SecondaryProbe:
         max_live_wal_bytes: int = DEFAULT_MAX_LIVE_WAL_BYTES,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         memory_limit_bytes: int = DEFAULT_MEMORY_LIMIT_BYTES,
+        budget: WriteBudget | None = None,
     ) -> None:
+        self._budget = budget or NoBudget()
         self._database_path = os.path.abspath(database_path)
         self._clock = clock
         self._runner = runner
@@ -99,12 +109,13 @@ class SecondaryProbe:
         self._timeout_seconds = timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
         self._leftovers_removed = False
+        self._written_bytes = 0  # by one reading
 
     def read(self) -> SecondarySample:
         """Start the child and wait for its answer.
 
         Raises NoData "live_wal_too_large", "wal_recycled", "database_missing", "not_permitted",
-        "rocksdict_missing"; ProbeFailed "unknown_comparator", "unknown_column_family",
+        "rocksdict_missing", "wear_budget_used"; ProbeFailed "unknown_comparator", "unknown_column_family",
         "memory_limit", "corruption", "timeout", "stopped", "killed", "crashed",
         "secondary_garbage", "secondary_failed", "private_directory_invalid".
 
@@ -113,7 +124,8 @@ class SecondaryProbe:
         """
         if self._replay_wal:
             self._check_live_wal()
-        database = enclosing_database(self._private_parent, [self._database_path, self._wal_dir])
+        known = [os.path.realpath(path) for path in (self._database_path, self._wal_dir)]
+        database = enclosing_database(self._private_parent, known)
         if database is not None:
             raise ProbeFailed(
                 "private_directory_invalid",
@@ -122,6 +134,16 @@ class SecondaryProbe:
         if not self._leftovers_removed:
             remove_private_leftovers(self._private_parent)
             self._leftovers_removed = True
+        refusal = self._budget.ask(PRIVATE_BYTES)
+        if refusal is not None:
+            raise NoData("wear_budget_used", f"its private directory is not written: {refusal}")
+        try:
+            return self._read_in_private()
+        finally:
+            self._budget.done(self._written_bytes)
+
+    def _read_in_private(self) -> SecondarySample:
+        self._written_bytes = 0
         name = f"{PRIVATE_PREFIX}{process_tag()}-{secrets.token_hex(4)}"
         private = os.path.join(self._private_parent, name)
         try:
@@ -151,6 +173,7 @@ class SecondaryProbe:
                 env={**os.environ, "MALLOC_ARENA_MAX": "1"},
             )
         finally:
+            self._written_bytes = _size_bytes(private)
             shutil.rmtree(private, ignore_errors=True)
         return self._sample(completed.stdout, completed.stderr, completed.returncode)
 
@@ -243,6 +266,19 @@ class SecondaryProbe:
             "secondary_garbage",
             f"{self._database_path}: the secondary gave no answer: {_shown(stdout + stderr)}",
         )
+
+
+def _size_bytes(directory: str) -> int:
+    """Whole pages of all that lies below, the directories' among them; links fit into those."""
+    pages = 0
+    for parent, _, names in os.walk(directory):
+        pages += 1
+        for name in names:
+            with contextlib.suppress(OSError):
+                found = os.lstat(os.path.join(parent, name))
+                if stat.S_ISREG(found.st_mode):
+                    pages += -(-found.st_size // _PAGE_BYTES)
+    return pages * _PAGE_BYTES
 
 
 def remove_private_leftovers(private_parent: str) -> int:

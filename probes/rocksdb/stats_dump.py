@@ -1,16 +1,20 @@
 """The statistics RocksDB dumps into its LOG every stats_dump_period_sec (default 600).
 
+The only message of several lines that is read: it ends where the next line has a time of its own.
+
 Pure. Source: db/internal_stats.cc (DumpDBStats, DumpCFStatsNoFileHistogram). Only Cumulative
 lines are used: the Interval lines restart whenever the application reads its own statistics.
 """
 
 import re
+from dataclasses import replace
 
-from probes.rocksdb.log_lines import text_name
+from probes.rocksdb.log_lines import line_micros, text_name
 from probes.rocksdb.samples import StatsDump
 
 DUMP_MARK = b"** DB Stats **"
 MAX_COLUMN_FAMILIES = 4096
+MAX_DUMP_LINES = 200_000
 
 _GIB = 1024.0**3
 _MULTIPLES = {b"": 1.0, b"K": 1e3, b"M": 1e6, b"G": 1e9, b"T": 1e12}
@@ -95,3 +99,61 @@ class StatsDumpParser:
             write_amplification=dict(self._amplification),
             pending_compaction_bytes=dict(self._pending),
         )
+
+
+class DumpReader:
+    """Reads the dumps of one LOG, block by block; ``newest`` is the last that was whole."""
+
+    def __init__(self) -> None:
+        self.newest: StatsDump | None = None
+        self._parser: StatsDumpParser | None = None
+        self._lines = 0
+        self._announced_micros: int | None = None
+
+    @property
+    def reading(self) -> bool:
+        """Whether the next lines are a dump's."""
+        return self._parser is not None
+
+    def announced(self, at_micros: int) -> None:
+        """The line before a dump tells when it was made."""
+        self._announced_micros = at_micros
+
+    def begin(self) -> None:
+        """``DUMP_MARK`` was read."""
+        self._parser = StatsDumpParser((self._announced_micros or 0) / 1e6)
+        self._lines = 0
+
+    def feed(self, block: bytes, start: int) -> int:
+        """Take the dump's lines from ``start`` on, up to its end; where that is."""
+        while self._parser is not None:
+            end = block.find(b"\n", start)
+            if end < 0:
+                return len(block)
+            line = block[start:end]
+            self._lines += 1
+            if line_micros(line) is not None or self._lines > MAX_DUMP_LINES:
+                self.end()
+                return start
+            self._parser.feed(line)
+            start = end + 1
+        return start
+
+    def end(self) -> None:
+        """What was read of it is all of it."""
+        if self._parser is not None:
+            self.newest = self._parser.result()
+            self._parser = None
+
+    def cut(self) -> None:
+        """The file ended within it, most likely: it only counts where there is no older one."""
+        if self.newest is None:
+            self.end()
+        self._parser = None
+
+    def shift(self, micros: int) -> None:
+        """All times so far were told by another clock."""
+        if self._announced_micros is not None:
+            self._announced_micros += micros
+        if self.newest is not None:
+            self.newest = replace(self.newest, wall_seconds=self.newest.wall_seconds + micros / 1e6)

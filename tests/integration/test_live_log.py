@@ -99,6 +99,24 @@ def test_totals_go_on_when_the_database_is_opened_again(tmp_path: Path) -> None:
     assert second.stalls == parsed.stalls
 
 
+def test_an_attempt_to_open_it_too_hides_nothing_of_what_the_owner_does(tmp_path: Path) -> None:
+    """The owner goes on in a file that has another name now."""
+    database = tmp_path / "db"
+    probe = LogProbe(str(database), SystemClock())
+    owner = bench(database)
+    until = time.monotonic() + 30
+    while not (database / "LOG").exists() or not probe.read().flushes:
+        assert time.monotonic() < until
+    assert bench(database, existing=True).wait(30) != 0, "the lock is another's"
+    sample = follow(probe, owner, database / "LOG")[-1]
+    probe.close()
+    (owners,) = database.glob("LOG.old.*")
+    parsed = parse_log(str(owners), SystemClock())
+    assert (sample.flushes, sample.puts) == (parsed.flushes, parsed.puts)
+    assert sample.recent_compactions == parsed.recent_compactions
+    assert (sample.log_path, sample.damaged_lines) == (str(owners), 0)
+
+
 def test_families_with_quotes_brackets_and_umlauts_keep_their_names(tmp_path: Path) -> None:
     """Written by another RocksDB, the one inside rocksdict."""
     subprocess.run([sys.executable, "-c", WRITER, str(tmp_path / "db")], check=True, timeout=60)

@@ -1,6 +1,7 @@
 """LOGs of real databases of many versions, against what those databases said of themselves."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from probes.clock import SystemClock
 from probes.rocksdb.log import parse_log
+from probes.rocksdb.log_state import LogState
 from probes.rocksdb.samples import LogSample
 
 CAPTURED = Path(__file__).parents[1] / "data" / "rocksdb"
@@ -36,7 +38,8 @@ def sample_of(capture: Path) -> LogSample:
 COMPLETE = [
     path
     for path in captures()
-    if path.name not in ("multi_cf", "reopened", "during") and "wal_large" not in str(path)
+    if path.name not in ("multi_cf", "reopened", "recovery", "attempted", "during")
+    and "wal_large" not in str(path)
 ]
 
 
@@ -49,6 +52,62 @@ def test_version_and_soundness_of_every_capture(capture: Path) -> None:
         0,
     )
     assert sample.opened_wall_seconds == sample.first_wall_seconds
+
+
+OPENED = [path for path in captures() if path.name != "attempted"]
+
+
+@pytest.mark.parametrize("capture", OPENED, ids=names(OPENED))
+def test_every_opening_is_seen_to_its_end(capture: Path) -> None:
+    """By all versions from 5 to 11, with WALs to replay or without."""
+    recovery = sample_of(capture).recovery
+    assert recovery is not None
+    assert recovery.ended_wall_seconds is not None
+    assert 0.0 < recovery.ended_wall_seconds - recovery.began_wall_seconds < 10.0
+
+
+def prefixes(log: Path) -> Iterator[tuple[str, LogSample]]:
+    """Each line of the opening, and what the LOG tells up to it."""
+    state = LogState()
+    for line in log.read_bytes().splitlines(keepends=True):
+        state.feed(line)
+        yield line.decode(), state.sample(0.0, str(log), 0.0)
+
+
+def test_a_recovery_is_under_way_from_the_manifest_to_the_last_wal() -> None:
+    """At every line of a real one that took four seconds."""
+    lines = list(prefixes(CAPTURED / "recovery" / "LOG"))
+    under_way = [
+        number
+        for number, (_, sample) in enumerate(lines)
+        if sample.recovery is not None and sample.recovery.ended_wall_seconds is None
+    ]
+    begin, end = under_way[0], under_way[-1] + 1
+    assert under_way == list(range(begin, end))
+    assert "Recovering from manifest file" in lines[begin][0]
+    assert "recovery_finished" in lines[end][0]
+    told = lines[-1][1].recovery
+    opening = truth_of(CAPTURED / "recovery")["opening_micros"]
+    assert told is not None
+    assert told.ended_wall_seconds is not None
+    assert opening[0] / 1e6 <= told.began_wall_seconds
+    assert told.ended_wall_seconds <= opening[1] / 1e6
+    assert told.ended_wall_seconds - told.began_wall_seconds > 4.0
+
+
+def test_an_opening_that_was_killed_in_its_recovery_is_never_told_to_be_over() -> None:
+    """Who has the database open must be known as well."""
+    *_, killed = sorted((CAPTURED / "recovery").glob("LOG.old.*"))
+    recovery = parse_log(str(killed), SystemClock()).recovery
+    began, ended = truth_of(CAPTURED / "recovery")["killed_opening_micros"]
+    assert recovery is not None
+    assert recovery.ended_wall_seconds is None
+    assert began / 1e6 <= recovery.began_wall_seconds <= ended / 1e6
+
+
+def test_who_tried_to_open_it_in_vain_recovers_nothing() -> None:
+    """The lock was another's."""
+    assert sample_of(CAPTURED / "attempted").recovery is None
 
 
 @pytest.mark.parametrize("capture", COMPLETE, ids=names(COMPLETE))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.rocksdb.log_events import EVENT_MARK, decode_event, input_level, is_interesting
+from tests.fuzz.contract import require_sound
 
 CREATION = (
     b'2026/11/21-02:47:22.970539 10029 EVENT_LOG_v1 {"time_micros": 1795229242970523, '
@@ -93,6 +94,9 @@ def test_deletions_are_not_worth_decoding() -> None:
 
 @given(st.integers(0, len(FINISHED)), st.integers(0, len(FINISHED)), st.binary(max_size=40))
 def test_no_damage_makes_decoding_raise(start: int, length: int, noise: bytes) -> None:
-    """Bytes overwritten anywhere give an event or none."""
+    """Bytes overwritten anywhere give an event or none, and what is left of the line is its end."""
     line = FINISHED[:start] + noise + FINISHED[start + length :]
-    decode_event(line, max(0, line.find(EVENT_MARK)))
+    event, damaged, glued = decode_event(line, max(0, line.find(EVENT_MARK)))
+    assert event is not None or damaged
+    assert line.endswith(glued)
+    require_sound(event)

@@ -144,3 +144,13 @@ def test_seconds_only_grow_whatever_the_order(steps: list[tuple[str, str, str, i
         now = tracker.seconds(at)
         assert all(now[state] >= before[state] for state in now)
         before = now
+
+
+def test_a_file_moved_as_the_database_was_opened_delays_no_later_moves_end() -> None:
+    """DB::Open says "Moving" and never "Moved"."""
+    tracker = StallTracker()
+    tracker.moving("default", 0)
+    tracker.warned("default", "delayed", "l0_files", 1.0, 5)
+    tracker.moving("default", 10)
+    tracker.moved("default", 12)
+    assert tracker.conditions() == ()

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from probes.command import CompletedCommand
 from probes.errors import NoData, ProbeError, ProbeFailed
-from probes.smart import SmartProbe, parse_nvme, parse_smartctl
+from probes.samples import BlockLayer, SmartSample
+from probes.smart import PATIENCE_SECONDS, SmartProbe
+from probes.smart_output import parse_nvme, parse_smartctl
 
 DATA = Path(__file__).parents[1] / "data" / "smart"
 
@@ -232,32 +234,45 @@ def test_whatever_json_comes_the_answer_is_a_sample_or_a_reason(content: Any) ->
             assert outcome is None or 0 <= outcome <= 2.55
 
 
-class FixedClock:
+class Programs:
+    """Which programs are there, and what they answer; each answer takes ``each_seconds``."""
+
+    def __init__(self, each_seconds: float = 0.0, **answers: CompletedCommand) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, ...]] = []
+        self.now = 7.0
+        self._each_seconds = each_seconds
+
     def monotonic(self) -> float:
-        return 7.0
+        return self.now
 
     def wall(self) -> float:
         return 0.0
 
-
-class Programs:
-    """Which programs are there, and what they answer."""
-
-    def __init__(self, **answers: CompletedCommand) -> None:
-        self.answers = answers
-        self.asked: list[tuple[str, ...]] = []
-
     def run(self, argv: Sequence[str], **_: Any) -> CompletedCommand:
         self.asked.append(tuple(argv))
-        if argv[0] not in self.answers:
+        self.now += self._each_seconds
+        drive = argv[-1].removeprefix("/dev/")
+        found = self.answers.get(drive) or self.answers.get(argv[0])
+        if found is None:
             raise ProbeFailed("program_missing", argv[0])
-        return self.answers[argv[0]]
+        return found
+
+
+def drives(*names: str, below: str = "") -> tuple[BlockLayer, ...]:
+    """The layers of what is mounted: an array, where it is named, and the drives below it."""
+    array = (BlockLayer(below, "9:0", below.rstrip("0123456789-")),) if below else ()
+    return (*array, *(BlockLayer(name, f"8:{at}", "disk") for at, name in enumerate(names)))
+
+
+def wear_of(programs: Programs, *names: str, below: str = "") -> SmartSample:
+    return SmartProbe(drives(*names, below=below), programs, programs).read()
 
 
 def test_smartctl_is_asked_without_waking_the_drive() -> None:
     """And with the statistics of the standard."""
     programs = Programs(smartctl=answer(NVME))
-    assert SmartProbe("nvme0n1", FixedClock(), programs).read().at == 7.0
+    assert wear_of(programs, "nvme0n1").at == 7.0
     assert programs.asked == [
         ("smartctl", "--json", "-a", "-l", "devstat", "-n", "standby", "/dev/nvme0n1")
     ]
@@ -266,11 +281,11 @@ def test_smartctl_is_asked_without_waking_the_drive() -> None:
 def test_nvme_is_asked_where_smartctl_is_missing() -> None:
     """Only on NVMe."""
     programs = Programs(nvme=answer({"percent_used": 2}))
-    assert SmartProbe("nvme0n1", FixedClock(), programs).read().used_ratio == 0.02
+    assert wear_of(programs, "nvme0n1").used_ratio == 0.02
     with pytest.raises(NoData, match=r"no_program: smartctl not found"):
-        SmartProbe("sda", FixedClock(), programs).read()
+        wear_of(programs, "sda")
     with pytest.raises(NoData, match=r"no_program: .*nvme-cli"):
-        SmartProbe("nvme0n1", FixedClock(), Programs()).read()
+        wear_of(Programs(), "nvme0n1")
 
 
 @pytest.mark.parametrize("name", ["vda", "loop0", "dm-1", "md0", "-sda", "sda1", "../sda", "nvme0"])
@@ -278,5 +293,70 @@ def test_what_is_no_drive_is_not_asked(name: str) -> None:
     """Nor can a name become an option or a path."""
     programs = Programs(smartctl=answer(NVME))
     with pytest.raises(NoData, match="not_supported"):
-        SmartProbe(name, FixedClock(), programs).read()
+        wear_of(programs, name)
     assert programs.asked == []
+
+
+def used(percent: int) -> CompletedCommand:
+    return answer(
+        smartctl(
+            nvme_smart_health_information_log={
+                "percentage_used": percent,
+                "data_units_written": percent,
+                "power_on_hours": 100 * percent,
+                "available_spare": 100 - percent,
+            }
+        )
+    )
+
+
+def test_an_array_is_as_worn_as_its_most_worn_drive() -> None:
+    """All that is told is that drive's, and it is named."""
+    programs = Programs(nvme0n1=used(3), nvme1n1=used(40), nvme2n1=used(5))
+    told = wear_of(programs, "nvme0n1", "nvme1n1", "nvme2n1", below="md0")
+    assert (told.used_ratio, told.power_on_seconds) == (0.40, 4000 * 3600.0)
+    assert told.source == "smartctl, NVMe health log of nvme1n1, the most worn of 3 drives"
+
+
+def test_a_single_drive_under_a_volume_needs_no_name() -> None:
+    """It is the device's own."""
+    assert wear_of(Programs(sda=used(3)), "sda", below="dm-0").source == "smartctl, NVMe health log"
+
+
+def test_a_drive_that_does_not_tell_hides_no_other() -> None:
+    """It is said that one is silent: it may be worse."""
+    sleeps = answer(smartctl(2, "Device is in STANDBY mode, exit(2)"), 2)
+    told = wear_of(Programs(sda=used(3), sdb=sleeps), "sdb", "sda", below="md0")
+    assert told.used_ratio == 0.03
+    assert told.source.endswith(" of sda, the most worn of 2 drives, 1 of which did not tell")
+
+
+def test_an_array_of_which_no_drive_tells_says_why_the_first_does_not() -> None:
+    """And names it."""
+    denied = answer((DATA / "permission_denied.json").read_bytes(), 2)
+    with pytest.raises(NoData, match=r"permission_denied: the wear of sda "):
+        wear_of(Programs(sda=denied, sdb=denied), "sda", "sdb", below="md0")
+
+
+def test_drives_without_a_share_are_compared_by_the_spare_blocks_they_lost() -> None:
+    """Where neither says how much of its rating is used."""
+    half, full = ({"available_spare": spare} for spare in (50, 100))
+    reports = [answer(smartctl(nvme_smart_health_information_log=log)) for log in (full, half)]
+    told = wear_of(Programs(sda=reports[0], sdb=reports[1]), "sda", "sdb", below="md0")
+    assert told.spare_ratio == 0.5
+
+
+def test_a_large_array_of_slow_drives_is_asked_no_longer_than_patience_lasts() -> None:
+    """What its first drives told is better than nothing."""
+    names = [f"sd{letter}" for letter in "abcdefghijkl"]
+    programs = Programs(each_seconds=10.0, **{name: used(3) for name in names})
+    told = wear_of(programs, *names, below="md0")
+    assert programs.now - 7.0 <= PATIENCE_SECONDS + 10.0
+    assert told.source.endswith("of which did not tell")
+
+
+def test_a_multipath_drive_is_asked_by_the_name_that_has_a_device() -> None:
+    """Old kernels count its traffic on a hidden path, which is no device."""
+    programs = Programs(nvme0n1=used(3))
+    assert wear_of(programs, "nvme0n1", "nvme0c0n1").used_ratio == 0.03
+    assert [argv[-1] for argv in programs.asked] == ["/dev/nvme0n1"]

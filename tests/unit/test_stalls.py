@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.readings import Known, Missing
-from agent.stalls import background_error, stall_conditions
+from agent.stalls import background_error, stall_conditions, stall_seconds
 from probes.rocksdb.samples import (
     BackgroundError,
     ColumnFamilyOptions,
@@ -171,3 +171,21 @@ def test_no_background_error_is_known_too() -> None:
     assert background_error(log) == Known(error, "log", 2.0)
     assert background_error(Known(a_log(), "log", 2.0)) == Known(None, "log", 2.0)
     assert background_error(ABSENT) is ABSENT
+
+
+def test_the_log_tells_how_long_writes_were_held_back() -> None:
+    """By state."""
+    log = known(a_log(stall_seconds={"delayed": 3.0, "stopped": 1.0}))
+    told = stall_seconds(log)
+    assert isinstance(told, Known)
+    assert told.value == {"delayed": 3.0, "stopped": 1.0}
+    assert stall_seconds(ABSENT) == ABSENT
+
+
+def test_a_log_with_warnings_and_no_events_does_not_tell_how_long() -> None:
+    """Its first stall would never end."""
+    count = {"delayed": 1, "stopped": 0}
+    told = stall_seconds(known(a_log(has_events=False, stall_count=count, stalls=(STOPPED,))))
+    assert isinstance(told, Missing)
+    assert told.reason == "log_has_no_events"
+    assert isinstance(stall_seconds(SILENT), Known)

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -469,6 +470,21 @@ def compact_lists(text):
     )
 
 
+def elsewhere(do, log=None, words=None):
+    """Run it in a process of its own to its end, or kill that once its LOG has these words."""
+    child = os.fork()
+    if not child:
+        try:
+            do()
+        finally:
+            os._exit(0)
+    while words and words not in open(log).read():
+        time.sleep(0.02)
+    if words:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
 def fresh(name):
     path = f"{ROOT}/{name}/db"
     shutil.rmtree(f"{ROOT}/{name}", ignore_errors=True)
@@ -588,6 +604,51 @@ class Case:
                     note="operations counts the third opening only, operations_total all three",
                 )
             load.db.close()
+
+    def attempted(self):
+        """Somebody else tries to open it, in vain: that renames the LOG in which the owner goes on."""
+        load = self.open()
+        load.write(0, 700, space=2000)
+        settle(load.db)
+        elsewhere(self.try_to_open)
+        attempted = time.time_ns() // 1000
+        load.write(0, 700, space=2000)
+        settle(load.db)
+        time.sleep(6)  # a line that comes 5 s after the last flush of the LOG's buffer flushes it
+        load.write(0, 700, space=2000)
+        settle(load.db)
+        self.save(load, attempted_micros=attempted)
+        load.db.close()
+
+    def try_to_open(self):
+        try:
+            self.open()
+        except OSError as error:
+            assert "lock" in str(error), error
+
+    def recovery(self):
+        """A writer is killed, an opening is killed in its recovery, and another comes through."""
+        n, slowly = 20000, "rate_limiter_bytes_per_sec=2097152"
+
+        def write():
+            self.open(families={"default": SMALL + ";write_buffer_size=67108864"}).write(0, n)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        elsewhere(write)
+        begun = time.time_ns() // 1000
+        elsewhere(lambda: self.open(slowly), f"{self.path}/LOG", "recovery_started")
+        killed = time.time_ns() // 1000
+        load = self.open(slowly)
+        recovered = time.time_ns() // 1000
+        load.at[0] = n
+        settle(load.db)
+        self.save(
+            load,
+            killed_opening_micros=[begun, killed],
+            opening_micros=[killed, recovered],
+            note="the writes were made before the two openings, and none after them",
+        )
+        load.db.close()
 
     def multi_cf(self):
         load = self.open(

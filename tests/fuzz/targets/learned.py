@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from agent.learning.memory import Damaged, UnknownVersion, decode, encode, problem, pruned
+from agent.learning.memory import decode, encode, problem, pruned
+from agent.versioned import DamagedState
 from tests.fuzz.captured import captured
 from tests.fuzz.contract import require_bounded, require_sound
 
@@ -37,7 +38,7 @@ def seeds() -> Iterator[bytes]:
 def run(data: bytes) -> None:
     try:
         state = decode(data)
-    except (Damaged, UnknownVersion):
+    except DamagedState:
         return
     require_bounded(state, len(data))
     require_sound(state)

@@ -18,6 +18,8 @@ WORDS = (
     b'"event": "flush_started"',
     b'"event": "flush_finished"',
     b'"event": "compaction_finished"',
+    b'"event": "recovery_started"',
+    b'"event": "recovery_finished"',
     b'"time_micros": 1795229242970972, ',
     b'"cf_name": "default", ',
     b'"lsm_state": [1, 2]',
@@ -51,4 +53,5 @@ def sample_of(*chunks: bytes) -> LogSample:
         state.feed(splitter.split(chunk))
     state.feed(splitter.finish())
     state.finish()
-    return state.sample(1000.0, "/db/LOG", 1.8e9, splitter.damaged)
+    state.damaged_lines += splitter.damaged
+    return state.sample(1000.0, "/db/LOG", 1.8e9)

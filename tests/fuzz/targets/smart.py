@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from probes.command import CompletedCommand
 from probes.errors import ProbeError
-from probes.smart import parse_nvme, parse_smartctl
+from probes.smart_output import parse_nvme, parse_smartctl
 from tests.fuzz.captured import captured
 from tests.fuzz.contract import require_bounded, require_sound
 
