@@ -5,7 +5,8 @@ file.write(content)     # waits for the device; OSError: the old file is still t
 file.write(content, to_owner=True)  # by root: given to the directory's owner, who has to read it
 file.read(limit_bytes)  # FileNotFoundError, OSError, UnusableFile
 file.set_aside()        # kept as learned.json.damaged
-file.written_bytes      # what writing has sent to the device so far
+
+What is written is asked of a budget before, and told to it afterwards: ``WriteBudget``.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import stat
 from typing import Final
 
 from probes.scratch import enclosing_database
+from probes.write_budget import NoBudget, WriteBudget
 
 PAGE_BYTES: Final = 4096
 """What the file system writes at least, once for the file and once for its directory."""
@@ -48,6 +50,7 @@ class AtomicFile:
     """One file of one directory. One thread at a time may write."""
 
     def __init__(self, directory: str, name: str) -> None:
+        self.budget: WriteBudget = NoBudget()
         self._directory = directory
         self._beside = os.path.join(directory, f".{name}.new")
         self.path: Final = os.path.join(directory, name)
@@ -58,14 +61,25 @@ class AtomicFile:
     def write(self, content: bytes, *, to_owner: bool = False) -> None:
         """Write beside, sync, rename, sync the directory. OSError leaves the old file in force.
 
+        EDQUOT where the budget does not allow it.
         Written by root ``to_owner``, it belongs to the directory's owner before it has its name.
         Only after the rename can the directory's own sync still fail: then the new file is there,
         but a loss of power may bring the old one back.
         """
-        # ENOSPC and a failing device may show only at fsync, so nothing is renamed before it.
         database = enclosing_database(self._directory, ())
         if database is not None:
             raise OSError(errno.EPERM, f"{self._directory} now lies in the database {database}")
+        refusal = self.budget.ask(replacing_bytes(len(content)))
+        if refusal is not None:
+            raise OSError(errno.EDQUOT, refusal)
+        before = self.written_bytes
+        try:
+            self._replace(content, to_owner=to_owner)
+        finally:
+            self.budget.done(self.written_bytes - before)
+
+    def _replace(self, content: bytes, *, to_owner: bool) -> None:
+        # ENOSPC and a failing device may show only at fsync, so nothing is renamed before it.
         try:
             os.unlink(self._beside)  # of a run that died while writing
         except FileNotFoundError:
@@ -76,9 +90,11 @@ class AtomicFile:
         try:
             try:
                 left = memoryview(content)
-                while left:
-                    left = left[os.write(descriptor, left) :]
-                self.written_bytes += _whole_pages(len(content))
+                try:
+                    while left:
+                        left = left[os.write(descriptor, left) :]
+                finally:
+                    self.written_bytes += _whole_pages(len(content) - len(left))
                 if to_owner:
                     give_to_owner(descriptor, self._directory)
                 os.fsync(descriptor)

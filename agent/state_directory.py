@@ -3,6 +3,7 @@
 path = choose_state_directory(configured, environ, database_paths)  # None: none can be had
 directory = StateDirectory(path)
 directory.take()   # Ownership.HELD: nobody else keeps anything there until close()
+file = directory.file("learned.json")     # None where there is no directory
 """
 
 import fcntl
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final
 
+from agent.atomic_file import AtomicFile
 from probes.scratch import enclosing_database
 
 SYSTEM_DIRECTORY: Final = "/var/lib/smaxd"
@@ -89,7 +91,15 @@ class StateDirectory:
 
     def __init__(self, path: str | None) -> None:
         self.path: Final = path
+        self.files: Final[dict[str, AtomicFile]] = {}
+        """Those that were asked for, by name, for whoever gives them a budget."""
         self._lock: int | None = None
+
+    def file(self, name: str) -> AtomicFile | None:
+        """One of its files, the same for all who ask; None where nothing is kept."""
+        if self.path is None:
+            return None
+        return self.files.setdefault(name, AtomicFile(self.path, name))
 
     def take(self) -> Ownership:
         """Hold the directory until ``close``; asking again is cheap, and may go better."""

@@ -121,12 +121,23 @@ class BlockStack:
         return {"0": False, "1": True}.get(_text(f"{self._by_name(device)}/queue/rotational"))
 
     def model(self, device: BlockLayer) -> str | None:
-        """Return model and unique name of a disk; None for one that has neither, or is virtual.
+        """Return what tells a device from all others, whatever number it has now; None if nothing.
 
-        SCSI has device/model and device/wwid, NVMe device/model and wwid (Documentation/ABI/stable/
-        sysfs-block), virtio only a serial number, if any.
+        Model and unique name of a disk: SCSI has device/model and device/wwid, NVMe device/model
+        and wwid (Documentation/ABI/stable/sysfs-block), virtio only a serial number, if any. What
+        is made of other devices has what it was made with: dm its uuid or else its name (testing/
+        sysfs-block-dm), md its uuid (admin-guide/md.rst), loop its file and where in it it begins.
         """
         base = self._by_name(device)
+        if device.kind == "dm":
+            return _named("dm", _words(f"{base}/dm/uuid") or _words(f"{base}/dm/name"))
+        if device.kind == "md":
+            return _named("md", _words(f"{base}/md/uuid"))
+        if device.kind == "loop":
+            # A deleted file is the same one still.
+            file = _words(f"{base}/loop/backing_file").removesuffix(_DELETED)
+            offset = _words(f"{base}/loop/offset")
+            return _named("loop", file if offset in {"", "0"} else f"{file} at {offset}")
         names = ("wwid", "device/wwid", "device/serial", "serial")
         unique = next((text for name in names if (text := _words(f"{base}/{name}"))), "")
         return f"{_words(f'{base}/device/model')} {unique}".strip() or None
@@ -206,8 +217,14 @@ def _text(path: str) -> str:
 
 
 def _words(path: str) -> str:
-    """The text of an attribute that the kernel may have filled up with blanks."""
-    return " ".join(_text(path).split())
+    """The text of an attribute that the kernel may have filled up with blanks; always printable,
+    for it is written down and shown."""
+    text = " ".join(_text(path).split())
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _named(kind: str, text: str) -> str | None:
+    return f"{kind} {text}" if text else None
 
 
 def _names(path: str) -> list[str]:

@@ -97,7 +97,7 @@ class BlockDeviceSample:
     layer whose traffic is accounted: the whole disk under a partition or a one-disk dm; the loop,
     dm or md device itself where there is no single disk below it (a loop device has a queue of its
     own, an array is faster than any one of its disks). ``model`` is what the device calls itself,
-    with its unique name or serial number; None where it says neither.
+    with its unique name or serial number, or what it was made of; None where it says nothing.
     """
 
     at: float

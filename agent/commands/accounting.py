@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from agent.atomic_file import replacing_bytes
 from agent.learning.memory import DeviceIdentity
 from agent.state_directory import StateDirectoryError, choose_state_directory
-from agent.wear.ledger import FILE_NAME
+from agent.wear.ledger_file import FILE_NAME
+from agent.wear.own_files import carrier_of
 from agent.wear.receipts import Receipt, leave_receipt
+from probes.clock import SystemClock
 from probes.samples import BlockDeviceSample
+
+FILE_PURPOSE = "command"
+"""What a command's own files are charged as: a report, a pause."""
 
 
 def account_for(
@@ -27,6 +33,32 @@ def account_for(
     """
     identity = DeviceIdentity(device.device.name, device.size_bytes, device.model)
     receipt = Receipt(identity.key, device.size_bytes, purpose, written_bytes)
+    _leave(receipt, environ, state, database_paths)
+
+
+def account_for_file(path: str, environ: Mapping[str, str], *, state: str | None = None) -> None:
+    """The same for a file that was replaced whole; nothing for one in memory.
+
+    ``state`` may be a copy of a daemon's directory, where nobody keeps an account.
+    """
+    if state is not None and not os.path.exists(os.path.join(state, FILE_NAME)):
+        return
+    try:
+        size_bytes = replacing_bytes(os.stat(path).st_size)
+    except OSError:
+        return  # somebody has removed it already
+    carrier = carrier_of(os.path.dirname(os.path.abspath(path)), SystemClock())
+    if carrier is not None:
+        receipt = Receipt(carrier.key, carrier.size_bytes, FILE_PURPOSE, size_bytes)
+        _leave(receipt, environ, state, ())
+
+
+def _leave(
+    receipt: Receipt,
+    environ: Mapping[str, str],
+    state: str | None,
+    database_paths: Sequence[str],
+) -> None:
     try:
         directory = choose_state_directory(state, environ, database_paths, make=False)
         if directory is not None and os.path.exists(os.path.join(directory, FILE_NAME)):

@@ -3,12 +3,21 @@
     account = WearAccount("model/size", daily_limit_bytes(size_bytes))
     account, answer = account.reserve("fio", 128 * MIB, now)   # answer: Reservation or Refused
     account = account.settle(answer, written_bytes, now)       # the rest is free again
-    account = account.charge("state", 8192, now)               # small things, always allowed
+    account, answer = account.top_up(None, "history", 69632, 0, now)   # an advance
+    account = account.draw(answer.id, "history", 66000, now)        # the rest of it stays
+    account = account.charge("state", 8192, now)               # what nobody asked for
 
 Invariant: what was written in the last 24 hours plus what is reserved never exceeds the limit by
 reserving. A reservation counts in full until it is settled, and what it wrote then counts from the
 moment of settling, so no byte leaves the window less than 24 hours after it was written. What is
 charged, and what a reservation wrote beyond itself, is always counted and so delays the next one.
+
+An advance is a reservation that small files draw from, so that not each of them needs a record of
+its own. A run that is killed has spent all of it: never too little is counted, and at most what is
+left of the advance too much.
+
+Of each day's limit a share is kept for the agent's own files (``files_share_bytes``), which fio may
+not take; they may take what fio leaves. The last VITAL_BYTES are for files that are never refused.
 
 ``now`` is seconds of ``agent.wear.account_clock``.
 """
@@ -26,8 +35,24 @@ BUCKET_SECONDS: Final = 3600.0
 DAILY_RATIO: Final = 0.001
 """Share of a drive's capacity per day: a thousandth of one drive write."""
 
-LEAST_DAILY_BYTES: Final = 256 * 1024 * 1024
-"""On a small drive, too, two short probes a day."""
+MIB: Final = 1024 * 1024
+
+LEAST_DAILY_BYTES: Final = 256 * MIB
+"""On a small drive, too, a short probe a day, and as much again for the agent's own files."""
+
+PROBE_PURPOSES: Final = frozenset({"fio", "calibrate"})
+"""What measures; everything else that is written are the agent's own files."""
+
+FILES_SHARE_BYTES: Final = 256 * MIB
+"""A day's history of four databases is 99 MB, their textfile, once a minute, 120 MB."""
+
+VITAL_BYTES: Final = 8 * MIB
+"""A day's worth of this ledger's own saving, twice; alerts and orders are smaller still."""
+
+LARGEST_SPARE_BYTES: Final = MIB
+SPARE_RATIO: Final = 1 / 1024
+"""Of the limit. A larger advance means fewer records of it, and more that a killed run counts in
+vain."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
@@ -37,6 +62,16 @@ def daily_limit_bytes(
 ) -> int:
     """How much the agent may write to a device in any 24 hours."""
     return max(minimum, int(device_size_bytes * ratio))
+
+
+def files_share_bytes(limit_bytes: int) -> int:
+    """How much of a day's limit is kept for the agent's own files."""
+    return min(FILES_SHARE_BYTES, limit_bytes // 2)
+
+
+def largest_spare_bytes(limit_bytes: int) -> int:
+    """How much a file may have set aside besides what it is about to write."""
+    return min(LARGEST_SPARE_BYTES, int(limit_bytes * SPARE_RATIO))
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -60,6 +95,8 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True):
 
     index: Count
     written_bytes: Count
+    files_bytes: Count = 0
+    """Of these, by the agent's own files."""
 
 
 class WearAccount(msgspec.Struct, frozen=True):
@@ -82,7 +119,7 @@ class WearAccount(msgspec.Struct, frozen=True):
 
     @property
     def reserved_bytes(self) -> int:
-        """What running probes may still write."""
+        """What running probes, and own files by their advances, may still write."""
         return sum(reservation.size_bytes for reservation in self.reservations)
 
     def written_last_day(self, now: float) -> int:
@@ -90,26 +127,40 @@ class WearAccount(msgspec.Struct, frozen=True):
         return sum(bucket.written_bytes for bucket in self.buckets if _counts(bucket, now))
 
     def remaining_bytes(self, now: float) -> int:
-        """How much may be reserved."""
+        """How much may still be written."""
         return max(0, self.limit_bytes - self.written_last_day(now) - self.reserved_bytes)
+
+    def kept_for_files_bytes(self, now: float) -> int:
+        """How much of what remains no probe may take."""
+        used = sum(bucket.files_bytes for bucket in self.buckets if _counts(bucket, now))
+        used += sum(r.size_bytes for r in self.reservations if r.purpose not in PROBE_PURPOSES)
+        unused = max(0, files_share_bytes(self.limit_bytes) - used)
+        return min(unused, self.remaining_bytes(now))
+
+    def advanced_bytes(self, advance: int | None) -> int:
+        """What is left of an advance; 0 of one that is unknown."""
+        held = self._advance(advance)
+        return 0 if held is None else held.size_bytes
 
     def reserve(
         self, purpose: str, size_bytes: int, now: float
     ) -> "tuple[WearAccount, Reservation | Refused]":
-        """Set bytes aside. Refused "over_daily_limit" (never possible), "wear_budget_used"."""
+        """Set a probe's bytes aside. Refused "over_daily_limit" (never possible),
+        "wear_budget_used"."""
         if size_bytes <= 0:
             raise ValueError(f"a reservation of {size_bytes} bytes")
-        if size_bytes > self.limit_bytes:
+        limit_bytes = self.limit_bytes - files_share_bytes(self.limit_bytes)
+        if size_bytes > limit_bytes:
             return self, Refused(
                 "over_daily_limit",
-                f"{size_bytes} bytes are more than {self.limit_bytes}, the limit of a day",
+                f"{size_bytes} bytes are more than {limit_bytes}, the probes' limit of a day",
             )
-        remaining_bytes = self.remaining_bytes(now)
+        remaining_bytes = self.remaining_bytes(now) - self.kept_for_files_bytes(now)
         if size_bytes > remaining_bytes:
             return self, Refused(
                 "wear_budget_used",
                 f"{size_bytes} bytes are more than the {remaining_bytes} left of "
-                f"{self.limit_bytes} in 24 hours",
+                f"{limit_bytes} in 24 hours",
             )
         reservation = Reservation(self.device, self.next_id, purpose, size_bytes)
         return (
@@ -127,6 +178,56 @@ class WearAccount(msgspec.Struct, frozen=True):
         freed = msgspec.structs.replace(self, reservations=others)
         return freed.charge(reservation.purpose, written_bytes, now)
 
+    def top_up(
+        self,
+        advance: int | None,
+        purpose: str,
+        size_bytes: int,
+        spare_bytes: int,
+        now: float,
+        *,
+        vital: bool = False,
+    ) -> "tuple[WearAccount, Reservation | Refused]":
+        """Have at least so many bytes in an advance of own files, a new one where it is None, and
+        about ``spare_bytes`` more where it has to grow.
+
+        Refused "wear_budget_used"; never for what is ``vital``.
+        """
+        held = self._advance(advance)
+        held_bytes = 0 if held is None else held.size_bytes
+        missing = size_bytes - held_bytes
+        if held is not None and missing <= 0:
+            return self, held
+        free = self.remaining_bytes(now) - VITAL_BYTES
+        if missing > free and not vital:
+            return self, Refused(
+                "wear_budget_used",
+                f"the agent has written all it may within 24 hours to {self.device}",
+            )
+        spare_bytes = min(spare_bytes, largest_spare_bytes(self.limit_bytes))
+        added = max(missing, min(missing + spare_bytes, free))
+        number = self.next_id if held is None else held.id
+        larger = Reservation(self.device, number, purpose, held_bytes + added)
+        others = tuple(other for other in self.reservations if other.id != number)
+        return (
+            msgspec.structs.replace(
+                self,
+                reservations=(*others, larger),
+                next_id=self.next_id + (held is None),
+            ),
+            larger,
+        )
+
+    def draw(
+        self, advance: int | None, purpose: str, written_bytes: int, now: float
+    ) -> "WearAccount":
+        """Count what was written out of an advance; what goes beyond it, too."""
+        return self._with_advance(advance, -written_bytes).charge(purpose, written_bytes, now)
+
+    def give_back(self, advance: int) -> "WearAccount":
+        """End an advance: nothing more is written out of it."""
+        return self._with_advance(advance, -self.advanced_bytes(advance))
+
     def settle_orphans(self, now: float) -> "WearAccount":
         """Charge all reservations in full: nobody is left to say what was written."""
         account = self
@@ -142,16 +243,31 @@ class WearAccount(msgspec.Struct, frozen=True):
             return self
         kept = [bucket for bucket in self.buckets if _counts(bucket, now)]
         index = max(0, math.floor(now / BUCKET_SECONDS))
-        if kept and kept[-1].index >= index:  # never into a bucket that is forgotten earlier
-            newest = kept.pop()
-            index, before = newest.index, newest.written_bytes
-        else:
-            before = 0
+        # Never into a bucket that is forgotten earlier.
+        newest = kept.pop() if kept and kept[-1].index >= index else Bucket(index, 0)
+        of_files = 0 if purpose in PROBE_PURPOSES else written_bytes
+        grown = Bucket(
+            newest.index, newest.written_bytes + written_bytes, newest.files_bytes + of_files
+        )
         return msgspec.structs.replace(
             self,
             totals={**self.totals, purpose: self.written(purpose) + written_bytes},
-            buckets=(*kept, Bucket(index, before + written_bytes)),
+            buckets=(*kept, grown),
         )
+
+    def _advance(self, number: int | None) -> Reservation | None:
+        return next((held for held in self.reservations if held.id == number), None)
+
+    def _with_advance(self, number: int | None, more_bytes: int) -> "WearAccount":
+        """With an advance of another size; one of nothing is none."""
+        held = self._advance(number)
+        if held is None:
+            return self
+        left = held.size_bytes + more_bytes
+        others = tuple(other for other in self.reservations if other.id != number)
+        if left > 0:
+            others = (*others, msgspec.structs.replace(held, size_bytes=left))
+        return msgspec.structs.replace(self, reservations=others)
 
     def problem(self, now: float) -> str | None:
         """Why an account that was read cannot be true at ``now``; None when it can."""
@@ -160,6 +276,8 @@ class WearAccount(msgspec.Struct, frozen=True):
             return f"the hours of {self.device} are out of order"
         if indices and indices[-1] * BUCKET_SECONDS > now:
             return f"the account of {self.device} lies in the future"
+        if any(bucket.files_bytes > bucket.written_bytes for bucket in self.buckets):
+            return f"the files on {self.device} wrote more than was written"
         if sum(self.totals.values()) < sum(bucket.written_bytes for bucket in self.buckets):
             return f"{self.device} had more written in a day than ever"
         ids = [reservation.id for reservation in self.reservations]

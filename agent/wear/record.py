@@ -5,7 +5,7 @@ there because a budget must not be believed on the strength of a digit that flip
 """
 
 import zlib
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,16 +18,23 @@ MAX_ACCOUNTS: Final = 256
 """Beyond it, the first of those with nothing in the last day are forgotten."""
 
 
+RECEIPT_NAME: Final = r"\Awritten-[0-9a-f]{1,32}\.json\Z"
+
+ReceiptName = Annotated[str, msgspec.Meta(pattern=RECEIPT_NAME)]
+
+
 class WearRecord(msgspec.Struct, frozen=True):
     """Everything that outlives the process.
 
     Until ``unknown_until_seconds`` of the account's clock nothing may be reserved on any device:
-    what was written in the day before is not known.
+    what was written in the day before is not known. ``receipts`` are the names of those that are
+    charged, and may still lie there.
     """
 
     clock: AccountClock
     unknown_until_seconds: float = 0.0
     accounts: tuple[WearAccount, ...] = ()
+    receipts: tuple[ReceiptName, ...] = ()
 
 
 class DamagedRecord(ValueError):

@@ -161,6 +161,51 @@ def test_a_disk_says_what_it_is_and_which_one(
     assert CapturedHost("virtio-loop", sys_root).probe("/var/lib").read().model == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "device", "identity"),
+    [
+        (
+            "lvm_two_disks",
+            "dm-3",
+            "dm LVM-4jYF1YBrkBDbkBqWZhsMWtTcalLRFbWaHbUgf4xL0H6N1IDzpt1TzEcj5xqX6Wsn",
+        ),
+        ("multipath", "dm-10", "dm mpath"),  # made by hand, without a uuid
+        ("loop", "loop0", "loop /mnt/lvm_two_disks/image"),
+        ("loop_deleted", "loop1", "loop /mnt/partition/gone"),
+        ("raid1", "md0", None),  # Linux 6.1 does not show it
+    ],
+)
+def test_what_is_made_of_other_devices_is_told_by_what_it_was_made_of(
+    path: str, device: str, identity: str | None
+) -> None:
+    """Its number is handed out anew at every attaching."""
+    sample = CapturedHost("debian12-vm").probe(f"/mnt/{path}/db").read()
+    assert (sample.device.name, sample.model) == (device, identity)
+
+
+@pytest.mark.parametrize(
+    ("path", "attribute", "content", "identity"),
+    [
+        ("raid1", "md0/md/uuid", b"6eb7e8a0-0be1-4b16-8b3e-52a27a6c6a35\n", "md 6eb7e8a0-0be1"),
+        ("loop", "loop0/loop/offset", b"1048576\n", "loop /mnt/lvm_two_disks/image at 1048576"),
+        ("loop", "loop0/loop/backing_file", b"/mnt/caf\xe9\n", "loop /mnt/caf\\udce9"),
+    ],
+)
+def test_an_identity_is_the_whole_of_what_the_kernel_shows(
+    tmp_path: Path, path: str, attribute: str, content: bytes, identity: str
+) -> None:
+    """The uuid of an array; where in its file a loop device begins; names that are no text."""
+    sys_root = tmp_path / "sys"
+    shutil.copytree(DATA / "sysfs" / "debian12-vm", sys_root, symlinks=True)
+    file = sys_root / "class" / "block" / attribute
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    model = CapturedHost("debian12-vm", sys_root).probe(f"/mnt/{path}/db").read().model
+    assert model is not None
+    assert model.startswith(identity)
+    model.encode()
+
+
 def test_a_path_in_a_container_is_found_in_the_containers_mounts() -> None:
     """Its mount is in no other table."""
     host = CapturedHost("debian12-vm")
@@ -347,6 +392,9 @@ def test_the_kernel_names_the_mount_of_a_live_path() -> None:
     assert mount.mount_point == "/"
 
 
+MOUNT = b"36 35 98:0 /mnt1 /a rw,noatime master:1 - ext3 /dev/root ro"
+
+
 def test_escaped_names_and_optional_fields_are_understood() -> None:
     """The kernel writes space, tab, newline and backslash in octal."""
     mount = parse_mount(
@@ -362,12 +410,15 @@ def test_escaped_names_and_optional_fields_are_understood() -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300), st.integers(min_value=0, max_value=10**9))
-def test_any_mount_table_is_parsed_or_skipped(table: bytes, mount_id: int) -> None:
-    """No input raises."""
-    parse_mount(table)
-    find_mount(table, mount_id)
-    list(mounts_of_types(table, ("cgroup",)))
+@given(st.binary(max_size=60), st.integers(0, len(MOUNT)), st.integers(0, len(MOUNT)))
+def test_any_mount_table_is_parsed_or_skipped(noise: bytes, start: int, end: int) -> None:
+    """No input raises, and no damaged line is taken for another mount."""
+    table = MOUNT[:start] + noise + MOUNT[end:]
+    found = find_mount(table, 36)
+    assert found is None or found.mount_id == 36
+    assert {mount.filesystem_type for mount in mounts_of_types(table, ("ext3",))} <= {"ext3"}
+    whole = parse_mount(table)
+    assert whole is None or b" - " in table
 
 
 ATTRIBUTES = (

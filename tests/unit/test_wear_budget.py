@@ -9,6 +9,7 @@ from agent.wear.account_clock import AccountClock, BootTime
 from agent.wear.budget import (
     BUCKET_SECONDS,
     DAY_SECONDS,
+    VITAL_BYTES,
     Bucket,
     Refused,
     Reservation,
@@ -18,7 +19,8 @@ from agent.wear.budget import (
 from agent.wear.record import DamagedRecord, WearRecord, decode, encode
 
 MIB = 1024 * 1024
-ACCOUNT = WearAccount("disk", 1000)
+ACCOUNT = WearAccount("disk", 2000)
+"""Half of it is kept for the agent's own files."""
 
 
 def reserved(
@@ -37,10 +39,10 @@ def test_a_thousandth_of_the_drive_a_day_and_at_least_256_mib() -> None:
 def test_what_is_reserved_is_gone_until_it_is_settled() -> None:
     """The unused part comes back, the used one is counted for its purpose."""
     account, reservation = reserved(ACCOUNT, 800, 0.0)
-    assert account.remaining_bytes(0.0) == 200
+    assert account.remaining_bytes(0.0) == 1200
     assert reservation is not None
     account = account.settle(reservation, 300, 60.0)
-    assert account.remaining_bytes(60.0) == 700
+    assert account.remaining_bytes(60.0) == 1700
     assert account.written("fio") == 300
 
 
@@ -67,7 +69,7 @@ def test_more_written_than_reserved_is_counted() -> None:
     assert reservation is not None
     account = account.settle(reservation, 1500, 1.0)
     assert account.written("fio") == 1500
-    assert account.remaining_bytes(1.0) == 0
+    assert account.remaining_bytes(1.0) == 500
 
 
 def test_settling_twice_counts_once() -> None:
@@ -87,10 +89,10 @@ def test_charges_are_never_refused_but_count() -> None:
 
 def test_bytes_are_forgotten_when_their_whole_hour_is_a_day_old() -> None:
     """Not a second before."""
-    account = ACCOUNT.charge("state", 1000, 1.0)
+    account = ACCOUNT.charge("state", 2000, 1.0)
     over = BUCKET_SECONDS + DAY_SECONDS
     assert account.remaining_bytes(over - 0.001) == 0
-    assert account.remaining_bytes(over) == 1000
+    assert account.remaining_bytes(over) == 2000
 
 
 def test_bytes_count_from_the_settling_not_from_the_reserving() -> None:
@@ -98,7 +100,7 @@ def test_bytes_count_from_the_settling_not_from_the_reserving() -> None:
     account, reservation = reserved(ACCOUNT, 1000, 0.0)
     assert reservation is not None
     account = account.settle(reservation, 1000, 36000.0)
-    assert account.remaining_bytes(BUCKET_SECONDS + DAY_SECONDS) == 0
+    assert account.remaining_bytes(BUCKET_SECONDS + DAY_SECONDS) == 1000
 
 
 @pytest.mark.parametrize("size_bytes", [0, -1])
@@ -110,8 +112,80 @@ def test_nothing_cannot_be_reserved(size_bytes: int) -> None:
         ACCOUNT.charge("fio", size_bytes - 1, 0.0)
 
 
+def test_what_files_wrote_today_is_not_kept_for_them_again() -> None:
+    """Of the thousand that are theirs; what fio leaves they may have, too."""
+    account = ACCOUNT.charge("history", 600, 0.0)
+    assert account.kept_for_files_bytes(0.0) == 400
+    assert reserved(account, 1000, 0.0)[1] is not None
+    account = account.charge("history", 600, 0.0)
+    assert account.kept_for_files_bytes(0.0) == 0
+    assert reserved(account, 801, 0.0)[1] is None
+    assert reserved(account, 800, 0.0)[1] is not None
+    assert account.kept_for_files_bytes(BUCKET_SECONDS + DAY_SECONDS) == 1000
+
+
+def test_a_bucket_of_an_earlier_version_is_all_probes() -> None:
+    """It does not say what was files': for a day fio gets less, never more."""
+    account = msgspec.structs.replace(ACCOUNT, totals={"state": 600}, buckets=(Bucket(0, 600),))
+    raw = encode(WearRecord(CLOCK, accounts=(account,))).replace(b"[0,600,0]", b"[0,600]")
+    inner = msgspec.json.decode(raw)["ledger"]
+    (read,) = msgspec.json.decode(msgspec.json.encode(inner), type=WearRecord).accounts
+    assert read == account
+    assert read.kept_for_files_bytes(0.0) == 1000
+
+
+LARGE = WearAccount("disk", 1024 * MIB)
+
+
+def advance(
+    account: WearAccount, number: int | None, size_bytes: int
+) -> tuple[WearAccount, Reservation]:
+    account, answer = account.top_up(number, "history", size_bytes, 9 * MIB, 0.0)
+    assert isinstance(answer, Reservation)
+    return account, answer
+
+
+def test_an_advance_is_more_than_was_asked_for_and_is_drawn_from() -> None:
+    """A second file finds enough in it; then it is made larger under its number."""
+    account, first = advance(LARGE, None, 8192)
+    assert first.size_bytes == 8192 + MIB
+    account = account.draw(first.id, "history", 8192, 0.0)
+    same, second = advance(account, first.id, MIB)
+    assert same == account
+    assert second.size_bytes == MIB
+    account, third = advance(account.draw(first.id, "history", MIB, 0.0), first.id, 1)
+    assert third.size_bytes == 1 + MIB
+    assert account.written("history") == 8192 + MIB
+    assert account.remaining_bytes(0.0) == 1024 * MIB - 8192 - MIB - third.size_bytes
+
+
+def test_what_is_beyond_an_advance_counts_and_what_is_left_of_it_comes_back() -> None:
+    """Neither less nor twice."""
+    account, held = advance(LARGE, None, 8192)
+    beyond = account.draw(held.id, "history", 5 * MIB, 0.0)
+    assert (beyond.written("history"), beyond.reserved_bytes) == (5 * MIB, 0)
+    assert account.give_back(held.id) == msgspec.structs.replace(LARGE, next_id=held.id + 1)
+
+
+def test_the_last_of_the_budget_is_for_what_is_never_refused() -> None:
+    """An advance is no larger than what there is; what is vital is granted beyond it."""
+    used = LARGE.charge("history", 1024 * MIB - VITAL_BYTES - 10000, 0.0)
+    account, held = advance(used, None, 9000)
+    assert held.size_bytes == 10000
+    same, refused = account.top_up(None, "history", 1, 0, 0.0)
+    assert same == account
+    assert isinstance(refused, Refused)
+    account, granted = account.top_up(None, "state", 3 * VITAL_BYTES, 0, 0.0, vital=True)
+    assert isinstance(granted, Reservation)
+    assert granted.size_bytes == 3 * VITAL_BYTES
+    assert account.remaining_bytes(0.0) == 0
+
+
+CLOCK = AccountClock(7200.0, BootTime("boot", 100.0))
+
 RECORD = WearRecord(
-    clock=AccountClock(7200.0, BootTime("boot", 100.0)),
+    clock=CLOCK,
+    receipts=("written-0123456789abcdef.json",),
     accounts=(ACCOUNT.charge("state", 10, 10.0).reserve("fio", 500, 20.0)[0],),
 )
 
@@ -147,6 +221,7 @@ def test_a_flipped_byte_is_found_or_harmless(position: int, difference: int) -> 
         msgspec.structs.replace(ACCOUNT, buckets=(Bucket(1, 1), Bucket(0, 1)), totals={"fio": 2}),
         msgspec.structs.replace(ACCOUNT, buckets=(Bucket(3, 1),), totals={"fio": 2}),
         msgspec.structs.replace(ACCOUNT, buckets=(Bucket(0, 5),), totals={"fio": 2}),
+        msgspec.structs.replace(ACCOUNT, buckets=(Bucket(0, 5, 6),), totals={"fio": 5}),
         msgspec.structs.replace(ACCOUNT, reservations=(Reservation("disk", 1, "fio", 5),)),
         msgspec.structs.replace(
             ACCOUNT, reservations=(Reservation("other", 1, "fio", 5),), next_id=2

@@ -5,6 +5,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +15,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.state_directory import StateDirectory
+from agent.wear import ledger as ledger_module
 from agent.wear.account_clock import BootTime
-from agent.wear.budget import DAY_SECONDS, LEAST_DAILY_BYTES, Refused, Reservation
+from agent.wear.accounts import Advance
+from agent.wear.budget import (
+    DAY_SECONDS,
+    LEAST_DAILY_BYTES,
+    VITAL_BYTES,
+    Refused,
+    Reservation,
+    files_share_bytes,
+    largest_spare_bytes,
+)
 from agent.wear.ledger import WearLedger, system_boot_time
 from agent.wear.receipts import Receipt, leave_receipt
 from agent.wear.record import decode
 
 LIMIT = LEAST_DAILY_BYTES
+FOR_PROBES = LIMIT - files_share_bytes(LIMIT)
+SPARE = largest_spare_bytes(LIMIT)
 SMALL_DISK = 10**9
 DISK = "model/1000000000"
 
@@ -128,13 +141,13 @@ def test_a_day_of_account_time_frees_the_budget_and_a_reboot_does_not(tmp_path: 
     """A week without power counts as the time since the boot."""
     machine = Machine(tmp_path)
     ledger = machine.daemon()
-    ledger.settle(granted(ledger.reserve(DISK, "fio", LIMIT)), LIMIT)
+    ledger.settle(granted(ledger.reserve(DISK, "fio", FOR_PROBES)), FOR_PROBES)
     machine.kill()
     machine.reboot(off_seconds=7 * DAY_SECONDS)
     ledger = machine.daemon()
     assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_budget_used"
     machine.wait(DAY_SECONDS + 3600)
-    granted(ledger.reserve(DISK, "fio", LIMIT))
+    granted(ledger.reserve(DISK, "fio", FOR_PROBES))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +170,7 @@ def test_after_a_damaged_file_the_day_counts_as_used(
     machine.wait(DAY_SECONDS - 1)
     assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_history_lost"
     machine.wait(1)
-    granted(ledger.reserve(DISK, "fio", LIMIT))
+    granted(ledger.reserve(DISK, "fio", FOR_PROBES))
 
 
 def test_a_file_cut_at_any_byte_is_never_fatal_and_never_a_fresh_budget(tmp_path: Path) -> None:
@@ -214,7 +227,7 @@ def test_a_full_disk_refuses_and_recovers_by_itself(
         ledger.charge(DISK, "history", 4096)
         assert ledger.save() is False
         assert [path.name for path in tmp_path.iterdir()] == []
-    granted(ledger.reserve(DISK, "fio", LIMIT - 4096))
+    granted(ledger.reserve(DISK, "fio", FOR_PROBES))
     assert [e["event"] for e in log] == ["wear_budget_not_kept", "wear_budget_kept_again"]
     assert ledger.view().refused is None
 
@@ -229,8 +242,8 @@ def test_a_second_daemon_spends_nothing_until_the_first_has_ended(tmp_path: Path
     assert reason(second.reserve(DISK, "fio", 1)) == "state_in_use"
     assert second.save() is False
     machine.directories[0].close()
-    assert reason(second.reserve(DISK, "fio", LIMIT - 9095)) == "wear_budget_used"
-    granted(second.reserve(DISK, "fio", LIMIT - 9096))
+    assert reason(second.reserve(DISK, "fio", FOR_PROBES - 4999)) == "wear_budget_used"
+    granted(second.reserve(DISK, "fio", FOR_PROBES - 5000))
     assert written(second) == {"fio": 5000, "history": 4096}
 
 
@@ -292,7 +305,7 @@ def test_threads_that_reserve_at_once_share_one_budget(tmp_path: Path) -> None:
     """No two of them get the same bytes."""
     ledger = Machine(tmp_path).daemon()
     answers: list[Reservation | Refused] = []
-    size_bytes = LIMIT // 4
+    size_bytes = FOR_PROBES // 4
     threads = [
         threading.Thread(target=lambda: answers.append(ledger.reserve(DISK, "fio", size_bytes)))
         for _ in range(10)
@@ -314,7 +327,8 @@ def test_the_machine_tells_its_boot_and_its_uptime() -> None:
 
 
 step = st.one_of(
-    st.tuples(st.just("reserve"), st.integers(1, LIMIT)),
+    st.tuples(st.just("reserve"), st.integers(1, FOR_PROBES)),
+    st.tuples(st.just("save a file"), st.integers(0, 4 * 1024 * 1024)),
     st.tuples(st.just("settle"), st.floats(0, 1)),
     st.tuples(st.just("wait"), st.floats(0, 40000)),
     st.tuples(st.just("kill"), st.floats(0, 0.999)),
@@ -328,6 +342,7 @@ def test_no_day_sees_more_than_the_limit(steps: list[tuple[str, float]]) -> None
     """Of true time, whatever comes; what a run wrote is counted at the moments it may have been."""
     writes: list[tuple[float, int]] = []
     open_now: list[Reservation] = []
+    advance: Advance | None = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)  # many runs; what is synced is not the subject
         with tempfile.TemporaryDirectory() as directory, structlog.testing.capture_logs():
@@ -343,11 +358,18 @@ def test_no_day_sees_more_than_the_limit(steps: list[tuple[str, float]]) -> None
                     size_bytes = int(reservation.size_bytes * value)
                     ledger.settle(reservation, size_bytes)
                     writes.append((machine.passed, size_bytes))
+                elif action == "save a file":
+                    got = ledger.top_up(DISK, "history", advance, int(value), SPARE)
+                    if not isinstance(got, Refused):
+                        advance = got
+                        ledger.draw(DISK, "history", advance, int(value))
+                        writes.append((machine.passed, int(value)))
                 elif action == "wait":
                     machine.wait(value)
                 else:  # a run that is killed has written anything up to all that it may
                     writes += [(machine.passed, int(r.size_bytes * (value % 1))) for r in open_now]
                     open_now.clear()
+                    advance = None
                     machine.kill()
                     if action == "reboot":
                         machine.reboot(value)
@@ -357,6 +379,210 @@ def test_no_day_sees_more_than_the_limit(steps: list[tuple[str, float]]) -> None
     for at, _ in writes:
         in_a_day = sum(size for when, size in writes if at - DAY_SECONDS < when <= at)
         assert in_a_day <= LIMIT
+
+
+def file_counts(directory: Path) -> dict[str, int]:
+    """What a start would find: what was written, and what was set aside and may have been."""
+    (account,) = decode((directory / "wear.json").read_bytes()).accounts
+    counts = dict(account.totals)
+    for one in account.reservations:
+        counts[one.purpose] = counts.get(one.purpose, 0) + one.size_bytes
+    return counts
+
+
+def test_small_files_are_on_record_before_they_are_written_and_rarely_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day of them costs one saving for each advance, not one for each file."""
+    ledger, number, written_bytes = Machine(tmp_path).daemon(), None, 0
+    saved: list[str] = []
+    real = os.replace
+
+    def replace(old: str, new: str) -> None:
+        saved.append(new)
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for _ in range(1000):
+        answer = ledger.top_up(DISK, "history", number, 69632, SPARE)
+        assert isinstance(answer, Advance)
+        number = answer
+        assert file_counts(tmp_path)["history"] >= written_bytes + 69632
+        ledger.draw(DISK, "history", number, 69632)
+        written_bytes += 69632
+    assert written(ledger) == {"history": written_bytes}
+    assert len(saved) <= 1 + written_bytes / SPARE
+
+
+def test_a_kill_counts_what_was_set_aside_once_and_nothing_too_little(tmp_path: Path) -> None:
+    """At any moment between two savings; the counter of what was written never goes back."""
+    machine = Machine(tmp_path)
+    counted = written_bytes = 0
+    for life in range(5):
+        ledger = machine.daemon()
+        number = ledger.top_up(DISK, "history", None, 8192, SPARE)
+        assert isinstance(number, Advance)
+        for _ in range(life * 7):
+            number = ledger.top_up(DISK, "history", number, 8192, SPARE)
+            assert isinstance(number, Advance)
+            ledger.draw(DISK, "history", number, 8192)
+            written_bytes += 8192
+        assert written(ledger).get("history", 0) >= counted
+        machine.kill()
+        counted = file_counts(tmp_path)["history"]
+        assert written_bytes <= counted <= written_bytes + (life + 1) * (8192 + SPARE)
+    assert written(machine.daemon())["history"] == counted
+
+
+def test_what_is_set_aside_for_the_next_time_needs_no_waiting_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on record before it is asked for, also where something else had it saved."""
+    machine = Machine(tmp_path)
+    directory = StateDirectory(machine.path)
+    machine.directories.append(directory)
+    ledger = WearLedger(directory, structlog.get_logger(), machine.now)
+    ledger.start()
+    ledger.open_account(DISK, SMALL_DISK)
+    first = ledger.top_up(DISK, "history", None, 8192, 0)
+    assert isinstance(first, Advance)
+    ledger.draw(DISK, "history", first, 8192)
+    second = ledger.top_up(DISK, "history", first, 8192, 0, wait=False)
+    assert isinstance(second, Advance)
+    granted(ledger.reserve(DISK, "fio", 1000))
+
+    def fail(_: int) -> None:
+        raise AssertionError("nothing is saved any more")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert ledger.top_up(DISK, "history", second, 8192, 0) == second
+    monkeypatch.undo()
+    assert file_counts(tmp_path)["history"] == 2 * 8192
+    ledger.close(30)
+
+
+def test_a_ledger_on_a_dead_disk_holds_up_no_file_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a while, and goes on; its bytes are saved when the disk is back."""
+    machine = Machine(tmp_path)
+    directory = StateDirectory(machine.path)
+    machine.directories.append(directory)
+    ledger = WearLedger(directory, structlog.get_logger(), machine.now)
+    ledger.start()
+    ledger.open_account(DISK, SMALL_DISK)
+    go_on, real = threading.Event(), os.fsync
+
+    def hang(descriptor: int) -> None:
+        assert go_on.wait(30)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    monkeypatch.setattr(ledger_module, "ADVANCE_SECONDS", 0.1)
+    for _ in range(3):
+        number = ledger.top_up(DISK, "textfile", None, 8192, 0)
+        assert isinstance(number, Advance)
+        ledger.draw(DISK, "textfile", number, 8192)
+    assert list(tmp_path.glob("wear.json")) == []
+    go_on.set()
+    ledger.close(30)
+    assert file_counts(tmp_path)["textfile"] >= 3 * 8192
+
+
+def test_a_clean_end_gives_back_what_was_not_written(tmp_path: Path) -> None:
+    """To the byte."""
+    machine = Machine(tmp_path)
+    directory = StateDirectory(machine.path)
+    machine.directories.append(directory)
+    ledger = WearLedger(directory, structlog.get_logger(), machine.now)
+    ledger.start()
+    ledger.open_account(DISK, SMALL_DISK)
+    number = ledger.top_up(DISK, "history", None, 8192, SPARE)
+    assert isinstance(number, Advance)
+    ledger.draw(DISK, "history", number, 4096)
+    ledger.give_back(DISK, number)
+    ledger.close(30)
+    refused = ledger.top_up(DISK, "history", None, 1, 0)
+    machine.kill()
+
+    assert isinstance(refused, Refused)
+    assert file_counts(tmp_path) == {"history": 4096}
+
+
+def test_what_goes_beyond_an_advance_is_counted_and_saved_at_once(tmp_path: Path) -> None:
+    """Not with the next minute."""
+    machine = Machine(tmp_path)
+    directory = StateDirectory(machine.path)
+    machine.directories.append(directory)
+    ledger = WearLedger(directory, structlog.get_logger(), machine.now)
+    ledger.start()
+    ledger.open_account(DISK, SMALL_DISK)
+    number = ledger.top_up(DISK, "history", None, 8192, SPARE)
+    assert isinstance(number, Advance)
+    ledger.draw(DISK, "history", number, 10**7)
+
+    give_up = time.monotonic() + 30
+    while file_counts(tmp_path)["history"] < 10**7 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert file_counts(tmp_path) == {"history": 10**7}
+    ledger.close(30)
+
+
+def test_fio_cannot_take_the_share_of_files_nor_they_what_is_never_refused(tmp_path: Path) -> None:
+    """Files may take what fio leaves."""
+    ledger = Machine(tmp_path).daemon()
+    assert reason(ledger.reserve(DISK, "fio", FOR_PROBES + 1)) == "over_daily_limit"
+    ledger.settle(granted(ledger.reserve(DISK, "fio", FOR_PROBES)), FOR_PROBES)
+    assert reason(ledger.reserve(DISK, "fio", 1)) == "wear_budget_used"
+    left = files_share_bytes(LIMIT) - VITAL_BYTES
+    number = ledger.top_up(DISK, "history", None, left, 0)
+    assert isinstance(number, Advance)
+    ledger.draw(DISK, "history", number, left)
+    refused = ledger.top_up(DISK, "history", None, 1, 0)
+    assert isinstance(refused, Refused)
+    assert refused.reason == "wear_budget_used"
+    vital = ledger.top_up(DISK, "state", None, 2 * VITAL_BYTES, 0, vital=True)
+    assert isinstance(vital, Advance)
+    assert remaining(ledger) == 0
+
+
+def test_files_go_on_where_the_account_was_lost_and_where_it_cannot_be_kept(
+    tmp_path: Path,
+) -> None:
+    """Only probes wait."""
+    (tmp_path / "wear.json").write_bytes(b"{")
+    for ledger in (Machine(tmp_path).daemon(), Machine(None).daemon()):
+        number = ledger.top_up(DISK, "history", None, 8192, SPARE)
+        assert isinstance(number, Advance)
+        ledger.draw(DISK, "history", number, 8192)
+        assert written(ledger) == {"history": 8192}
+
+
+def test_a_receipt_that_a_killed_daemon_charged_is_not_charged_again(tmp_path: Path) -> None:
+    """It was killed after the saving, before the receipt was gone."""
+    machine = Machine(tmp_path)
+    first = machine.daemon()
+    path = Path(leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5000)))
+    content = path.read_bytes()
+    first._take_receipts()
+    assert first.save()
+    path.write_bytes(content)
+    path.chmod(0o600)
+    machine.kill()
+    second = machine.daemon()
+    second._take_receipts()
+    assert written(second)["calibrate"] == 5000
+    assert second.save()
+    assert list(tmp_path.glob("written-*")) == []
+
+
+def test_a_receipt_is_on_the_account_that_it_lies_on(tmp_path: Path) -> None:
+    """Two pages: its own and the directory's."""
+    ledger = Machine(tmp_path).daemon()
+    ledger.keeps_its_file_on(DISK)
+    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5000))
+    ledger._take_receipts()
+    assert written(ledger) == {"calibrate": 5000, "state": 8192}
 
 
 def test_what_a_command_wrote_is_charged_once_and_its_receipt_goes_when_it_is_kept(
