@@ -15,6 +15,7 @@ from agent.alerts.notice import Notification
 from agent.alerts.orders import Order
 from agent.alerts.rules import RULE_OF
 from agent.readings import printable
+from agent.versioned import decode_versioned
 
 VERSION: Final = 1
 
@@ -148,14 +149,6 @@ def _from_the_front(state: AlertState) -> AlertState:
     return state if state.active else replace(state, pending_since=None)
 
 
-class DamagedBook(ValueError):
-    """The file is not what this version writes; the message says why."""
-
-
-class _Header(msgspec.Struct):
-    version: int
-
-
 def encode_book(book: AlertBook) -> bytes:
     """The bytes to be written: JSON, one line. A value that JSON cannot hold is as one not seen;
     states that are neither active nor pending are left out."""
@@ -178,15 +171,9 @@ def _escaped(tree: object) -> object:
 
 
 def decode_book(raw: bytes) -> AlertBook:
-    """The book again, without alerts that this version does not know. Raises DamagedBook, also for
-    one of another version."""
-    try:
-        version = msgspec.json.decode(raw, type=_Header).version
-        if version != VERSION:
-            raise DamagedBook(f"version {version}, this program writes {VERSION}")
-        book = msgspec.json.decode(raw, type=AlertBook)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedBook(str(error)) from error
+    """The book again, without alerts that this version does not know. Raises DamagedState, also
+    for one of another version."""
+    book = decode_versioned(raw, VERSION, AlertBook)
     return msgspec.structs.replace(
         book,
         states=tuple(s for s in book.states if (s.alert, s.severity) in RULE_OF),

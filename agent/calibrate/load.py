@@ -6,6 +6,7 @@
 itself. Whatever happens, the child is gone when ``run`` returns or raises.
 """
 
+import contextlib
 import os
 import subprocess
 import time
@@ -14,17 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.calibrate import writer as scratch_writer
-from agent.calibrate.figures import LoadPoint, LoadReading, Measured
+from agent.calibrate.figures import LoadReading, Measured
+from agent.calibrate.load_probes import LoadProbes
 from agent.calibrate.plan import CHECK_LOAD_RATIO, Schedule
-from agent.calibrate.thread_writes import ThreadWrites
-from agent.calibrate.writer_process import START_SECONDS, LoadFailed, kill, last_words, spawn
+from agent.calibrate.writer_process import START_SECONDS, LoadFailed, kill, raise_if_ended, spawn
 from probes.clock import Clock
-from probes.cpu import HostCpuProbe
-from probes.diskstats import DiskstatsProbe
-from probes.errors import ProbeError
-from probes.process import ProcessProbe, parse_stat
-from probes.rocksdb.log import LogProbe
-from probes.rocksdb.samples import LogSample
 
 STEP_SECONDS: Final = 0.1
 """Between two looks at everything that may end the run; an abort takes two of them at most."""
@@ -35,10 +30,6 @@ READING_SECONDS: Final = 1.0
 CAP_AHEAD_SECONDS: Final = 0.25
 """The run ends when it would reach the cap within this time at its fastest rate so far, so that
 what is written between two looks, and while the child ends, stays below the cap."""
-
-EMPTY_LOG_SECONDS: Final = 5.0
-
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class _Ended(Exception):
@@ -95,9 +86,6 @@ class ScratchLoad:
         self._guard = guard
         self._show = show
         self.database_path = os.path.join(settings.directory, "db")
-        self._diskstats = DiskstatsProbe(clock)
-        self._host = HostCpuProbe(clock)
-        self._log = LogProbe(self.database_path, clock)
         self._measured = Measured()
         self._readings: list[LoadReading] = []
         self._started = 0.0
@@ -138,7 +126,6 @@ class ScratchLoad:
             if self._started:
                 self._measured.seconds = self._clock.monotonic() - self._started
             kill(self._child)
-            self._log.close()
         self._measured.written_bytes = self._written
         return self._measured
 
@@ -166,10 +153,13 @@ class ScratchLoad:
     # -- phases
 
     def _run_phases(self) -> None:
-        plan = self._settings.schedule
         self._await_ready()
-        self._process = ProcessProbe(self._child.pid, self._clock)
-        self._writes = ThreadWrites(self._child.pid)
+        device = self._settings.device_devnum
+        probes = LoadProbes(self._child, self._page, self.database_path, device, self._clock)
+        with contextlib.closing(probes) as self._probes:
+            self._run_schedule(self._settings.schedule)
+
+    def _run_schedule(self, plan: Schedule) -> None:
         self._started = self._clock.monotonic()
         self._looked = (self._started, 0)
         self._page.load(0.0)
@@ -209,7 +199,7 @@ class ScratchLoad:
             return
         self._measured.check_rate = rate
         self._page.load(rate)
-        self._measured.check_before = self._read()
+        self._measured.check_before = self._probes.reading()
         try:
             self._go("check at 95 %", plan.total_seconds, plan.cap_bytes, lambda: False)
         finally:
@@ -237,11 +227,11 @@ class ScratchLoad:
             now = self._look()
             elapsed = now - self._started
             if now >= next_point:
-                self._measured.points.append(self._point(now))
+                self._measured.points.append(self._probes.point(now))
                 next_point = now + POINT_SECONDS
             over = elapsed >= until_seconds or self._written >= until_bytes
             if now >= next_reading or over:
-                self._readings.append(self._read())
+                self._readings.append(self._probes.reading())
                 self._show_progress(elapsed)
                 next_reading = now + READING_SECONDS
             if over or reached():
@@ -252,7 +242,7 @@ class ScratchLoad:
         deadline = self._clock.monotonic() + START_SECONDS
         while self._page[scratch_writer.STATE] != scratch_writer.READY:
             self._end_if_guarded()
-            self._fail_if_dead()
+            raise_if_ended(self._child)
             if self._clock.monotonic() > deadline:
                 raise LoadFailed(
                     f"RocksDB did not open {self.database_path} within {START_SECONDS:.0f} s"
@@ -264,8 +254,8 @@ class ScratchLoad:
     def _look(self) -> float:
         """What may end the run at any moment; returns the time of looking."""
         self._end_if_guarded()
-        self._fail_if_dead()
-        written = self._writes.read()
+        raise_if_ended(self._child)
+        written = self._probes.written()
         if written is not None:
             self._written = written.on_device
         now = self._clock.monotonic()
@@ -283,68 +273,6 @@ class ScratchLoad:
         if reason is not None:
             self._measured.aborted = True
             raise _Ended(reason)
-
-    def _fail_if_dead(self) -> None:
-        if self._child.poll() is None:
-            return
-        output, errors = self._child.communicate()
-        raise LoadFailed(last_words(output, errors, self._child.returncode))
-
-    def _point(self, now: float) -> LoadPoint:
-        return LoadPoint(
-            at=now,
-            puts=self._page[scratch_writer.PUTS],
-            level0_files=self._page[scratch_writer.LEVEL0],
-            pending_compaction_bytes=self._page[scratch_writer.PENDING],
-        )
-
-    def _read(self) -> LoadReading:
-        log = self._read_log()
-        try:
-            process = self._process.read()
-        except ProbeError:
-            self._fail_if_dead()
-            raise LoadFailed("the scratch database's process cannot be read") from None
-        try:
-            disk = self._diskstats.read().disks.get(self._settings.device_devnum)
-        except ProbeError:
-            disk = None
-        try:
-            host = self._host.read()
-        except ProbeError:
-            host = None
-        written = self._writes.read()
-        return LoadReading(
-            at=self._clock.monotonic(),
-            puts=self._page[scratch_writer.PUTS],
-            written=written,
-            writer_cpu_seconds=self._writer_cpu_seconds(),
-            compaction_cpu_seconds=process.compaction_cpu_seconds,
-            flush_cpu_seconds=process.flush_cpu_seconds,
-            disk=disk,
-            host=host,
-            log=log,
-        )
-
-    def _read_log(self) -> LogSample:
-        deadline = self._clock.monotonic() + EMPTY_LOG_SECONDS
-        while True:
-            try:
-                return self._log.read()
-            except ProbeError as error:
-                if self._clock.monotonic() > deadline:
-                    raise LoadFailed(error.detail) from error
-                time.sleep(STEP_SECONDS)
-
-    def _writer_cpu_seconds(self) -> float | None:
-        """CPU of the thread that puts: the child's first."""
-        pid = self._child.pid
-        try:
-            with open(f"/proc/{pid}/task/{pid}/stat", "rb") as file:
-                stat = parse_stat(file.read(4096))
-        except OSError:
-            return None
-        return None if stat is None else stat.cpu_ticks / _TICKS_PER_SECOND
 
     def _show_progress(self, elapsed: float) -> None:
         recent = self._measured.points[-12:]

@@ -61,11 +61,6 @@ class CalibrationResultsProbe:
         return found
 
 
-def load_results(directory: str) -> tuple[CalibrationResult, ...]:
-    """All readable results in the directory; damaged files and other formats are passed over."""
-    return _load(directory)[0]
-
-
 def _load(directory: str) -> tuple[tuple[CalibrationResult, ...], tuple[str, ...]]:
     """The readable results, and what is wrong with the other files."""
     found, unusable = [], []

@@ -34,7 +34,7 @@ def check_directory(directory: str, database_paths: Sequence[str]) -> str:
         raise UnusableDirectory(f"{directory} cannot be used: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode):
         raise UnusableDirectory(f"{directory} is not a directory")
-    database = enclosing_database(real, database_paths)
+    database = enclosing_database(real, [os.path.realpath(path) for path in database_paths])
     if database is not None:
         raise UnusableDirectory(
             f"{directory} lies in the database {database}; choose a directory outside of it"

@@ -79,6 +79,13 @@ def kill(child: "subprocess.Popen[bytes]") -> None:
             stream.close()
 
 
+def raise_if_ended(child: "subprocess.Popen[bytes]") -> None:
+    """LoadFailed when the child ended by itself, with its last words."""
+    if child.poll() is not None:
+        output, errors = child.communicate()
+        raise LoadFailed(last_words(output, errors, child.returncode))
+
+
 def last_words(output: bytes, errors: bytes, returncode: int | None) -> str:
     """Why the child ended, out of what it said."""
     try:

@@ -12,7 +12,7 @@ from agent.delivery.notification_channel import NotificationChannel
 from agent.delivery.queue import Queue
 from agent.delivery.receiver_files import file_problems
 from agent.delivery.record import DeliveryRecord, GateRecord
-from agent.delivery.record_file import RecordFile, RecordSaver
+from agent.delivery.record_file import RecordSaver
 from agent.delivery.scrapers import ScraperView, Scrapes, view
 from agent.delivery.senders import AlertmanagerSender, SenderTools, sender_for
 from agent.delivery.settings import (
@@ -24,6 +24,7 @@ from agent.delivery.settings import (
 )
 from agent.delivery.state_channel import StateChannel
 from agent.delivery.status import DeliveryStatus
+from agent.state_file import StateFile
 from probes.clock import Clock
 from probes.command import CommandRunner
 
@@ -74,7 +75,10 @@ class Delivery:
     """An ``AlertSink``. All but ``status`` is called by one thread, that of the tick."""
 
     def __init__(
-        self, settings: DeliverySettings, tools: DeliveryTools, record_file: RecordFile
+        self,
+        settings: DeliverySettings,
+        tools: DeliveryTools,
+        record_file: StateFile[DeliveryRecord],
     ) -> None:
         self._tools = tools
         self._settings = DeliverySettings()
@@ -95,7 +99,7 @@ class Delivery:
         if settings.mode != "off" and self._record is None:
             self._record = self._record_file.load()
             self._gate = _gate_of(self._record.gate, self._tools.clock)
-            self._saver.start()
+            self._saver.start(self._record)
         if settings.mode != "off":
             self._tell_of_files(settings)
         wanted = (
@@ -179,6 +183,15 @@ class Delivery:
         return DeliveryStatus(
             tuple(channel.status() for channel in channels), self._scraper().absent
         )
+
+    def retire(self) -> None:
+        """Begin no more attempts, and wait for none: those under way go on until ``close``.
+
+        Whoever ends the agent's programs calls it first: an attempt that a program was to make is
+        no failure of its receiver.
+        """
+        for channel in self._channels.values():
+            channel.retire()
 
     def close(self, wait_seconds: float) -> None:
         """End all attempts and keep what was told; what was not is offered anew by the next run."""

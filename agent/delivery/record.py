@@ -10,11 +10,9 @@ from typing import Final
 
 import msgspec
 
+from agent.versioned import decode_versioned
+
 VERSION: Final = 1
-
-
-class DamagedRecord(ValueError):
-    """The document cannot be understood; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,5 @@ def encode(record: DeliveryRecord) -> bytes:
 
 
 def decode(raw: bytes) -> DeliveryRecord:
-    """The record; DamagedRecord for what is none, or one of another version."""
-    try:
-        record = msgspec.json.decode(raw, type=DeliveryRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedRecord(str(error)) from error
-    if record.version != VERSION:
-        raise DamagedRecord(f"version {record.version}, this program writes {VERSION}")
-    return record
+    """The record; DamagedState for what is none, or one of another version."""
+    return decode_versioned(raw, VERSION, DeliveryRecord)

@@ -44,11 +44,11 @@ def _published_rule(prediction: Prediction) -> tuple[str, ...]:
 
 def _why(best: CalibratedEstimate, spread: float | None, fallbacks: int) -> tuple[str, ...]:
     level = f"{100 * INTERVAL_LEVEL:.0f} %"
-    episodes = f"{best.labels} saturation episode{'' if best.labels == 1 else 's'}"
+    labels = f"{best.labels} saturation episode{'' if best.labels == 1 else 's'}"
     why = [
         f"no saturation of this database has been seen yet: the {level} interval is a prior"
         if best.labels == 0
-        else f"{episodes} of this database corrected it by a factor of {best.factor:.3f}"
+        else f"{labels} of this database corrected it by a factor of {best.factor:.3f}"
         + (
             f"; the {level} interval still leans on the prior"
             if best.basis != "labels"
@@ -64,8 +64,10 @@ def _why(best: CalibratedEstimate, spread: float | None, fallbacks: int) -> tupl
             if interval is None
             else f" (so few prove only {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %)"
         )
+        # Not the labels above: those are fewer, once the model's error has drifted.
+        judged = f"{best.judged} episode{'' if best.judged == 1 else 's'}"
         why.append(
-            f"{100 * best.coverage_ratio:.0f} % of them lay inside the interval given "
+            f"{100 * best.coverage_ratio:.0f} % of {judged} lay inside the interval given "
             f"before{proves}"
         )
     if best.widened is not None:

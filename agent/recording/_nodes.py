@@ -1,47 +1,26 @@
 """The nodes of the delta codec: one per kind of type, each with a tree and a difference.
 
-See ``agent.recording.codec`` for the trees. A node is asked only for values of its own type.
+See ``agent.recording.codec`` for the trees, and ``_collections`` for tuples and mappings. A node is
+asked only for values of its own type.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Final
 
-Tree = Any
-"""What JSON can hold; the nodes check what they meet."""
-
-Value = Any
-"""A value of the node's type, which is known at run time only."""
+from agent.recording._trees import (
+    NOTHING,
+    WORDS,
+    Malformed,
+    Node,
+    Tree,
+    Value,
+    as_object,
+    at,
+    kind_of,
+)
 
 SCALARS: Final = (str, int, float, bool, type(None))
-
-NOTHING: Final = object()
-"""Returned instead of a tree when nothing changed: None is a tree."""
-
-
-class Malformed(ValueError):
-    """A tree that does not fit its type; ``path`` leads to the field."""
-
-    def __init__(self, what: str, path: str = "") -> None:
-        super().__init__(f"{path.removeprefix('.')}: {what}" if path else what)
-        self.what = what
-        self.path = path
-
-
-class Node(Protocol):
-    """One type's way into a tree and back."""
-
-    def full(self, value: Value) -> Tree:
-        """The whole value as a tree."""
-
-    def change(self, old: Value, new: Value) -> Tree:
-        """What makes ``new`` out of ``old``; NOTHING when they are equal."""
-
-    def load(self, tree: Tree) -> Value:
-        """The inverse of ``full``; Malformed."""
-
-    def apply(self, old: Value, tree: Tree) -> Value:
-        """The inverse of ``change``; Malformed."""
 
 
 class ScalarNode:
@@ -61,7 +40,7 @@ class ScalarNode:
 
     def load(self, tree: Tree) -> Value:
         if type(tree) not in self._kinds:
-            raise Malformed(f"{_kind(tree)} where {_names(self._kinds)} belongs")
+            raise Malformed(f"{kind_of(tree)} where {_names(self._kinds)} belongs")
         return tree
 
     def apply(self, old: Value, tree: Tree) -> Value:
@@ -71,7 +50,7 @@ class ScalarNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a record, and what stands for it in a tree of before its time."""
+    """One field of a record, and what stands for it in a tree of before its time, if anything."""
 
     name: str
     node: Node
@@ -79,8 +58,12 @@ class Field:
     default_factory: Callable[[], object] | None
 
     def absent(self) -> object:
-        """The value of a field that the tree lacks."""
-        return self.default if self.default_factory is None else self.default_factory()
+        """The value of a field that the tree lacks; Malformed where it must not lack it."""
+        if self.default_factory is not None:
+            return self.default_factory()
+        if self.default is NOTHING:
+            raise Malformed("is missing")
+        return self.default
 
 
 class RecordNode:
@@ -106,24 +89,24 @@ class RecordNode:
         return tree or NOTHING
 
     def load(self, tree: Tree) -> Value:
-        tree = _object(tree)
+        tree = as_object(tree)
         return self._kind(
             **{
                 field.name: (
-                    _at("." + field.name, field.node.load, tree[field.name])
+                    at("." + field.name, field.node.load, tree[field.name])
                     if field.name in tree
-                    else field.absent()
+                    else at("." + field.name, field.absent)
                 )
                 for field in self._fields
             }
         )
 
     def apply(self, old: Value, tree: Tree) -> Value:
-        tree = _object(tree)
+        tree = as_object(tree)
         return self._kind(
             **{
                 field.name: (
-                    _at(
+                    at(
                         "." + field.name,
                         field.node.apply,
                         getattr(old, field.name),
@@ -135,128 +118,6 @@ class RecordNode:
                 for field in self._fields
             }
         )
-
-
-class SequenceNode:
-    """``tuple[X, ...]``."""
-
-    def __init__(self, element: Node) -> None:
-        self._element = element
-
-    def full(self, value: Value) -> Tree:
-        return [self._element.full(entry) for entry in value]
-
-    def change(self, old: Value, new: Value) -> Tree:
-        if old == new:
-            return NOTHING
-        dropped = _slid_by(old, new)
-        if dropped is None and len(new) < len(old):
-            return self.full(new)
-        kept = len(old) - (dropped or 0)
-        edits = []
-        if dropped is None:
-            for index, (before, after) in enumerate(zip(old, new, strict=False)):
-                change = self._element.change(before, after)
-                if change is not NOTHING:
-                    edits.append([index, change])
-        parts = {"drop": dropped or 0, "edit": edits, "add": self._added(new, kept)}
-        return {name: part for name, part in parts.items() if part}
-
-    def _added(self, entries: Value, start: int) -> list[Tree]:
-        """The entries from ``start`` on, each as the difference to the one before it."""
-        trees = []
-        for index in range(start, len(entries)):
-            change = self._element.change(entries[index - 1], entries[index]) if index else NOTHING
-            # A whole tree is a difference, too: one to any other value.
-            trees.append(self._element.full(entries[index]) if change is NOTHING else change)
-        return trees
-
-    def load(self, tree: Tree) -> Value:
-        return tuple(
-            _at(f"[{index}]", self._element.load, entry) for index, entry in enumerate(_list(tree))
-        )
-
-    def apply(self, old: Value, tree: Tree) -> Value:
-        if isinstance(tree, list):
-            return self.load(tree)
-        tree = _object(tree)
-        dropped = tree.get("drop", 0)
-        if not isinstance(dropped, int) or not 0 <= dropped <= len(old):
-            raise Malformed(f"drops {dropped!r} of {len(old)}")
-        entries = list(old[dropped:])
-        _edit(entries, tree.get("edit", []), self._element)
-        for added in _list(tree.get("add", [])):
-            where = f"[{len(entries)}]"
-            if entries:
-                entries.append(_at(where, self._element.apply, entries[-1], added))
-            else:
-                entries.append(_at(where, self._element.load, added))
-        return tuple(entries)
-
-
-class FixedTupleNode:
-    """``tuple[X, Y]``: short, so it has no differences."""
-
-    def __init__(self, elements: tuple[Node, ...]) -> None:
-        self._elements = elements
-
-    def full(self, value: Value) -> Tree:
-        return [node.full(entry) for node, entry in zip(self._elements, value, strict=True)]
-
-    def change(self, old: Value, new: Value) -> Tree:
-        return NOTHING if old == new else self.full(new)
-
-    def load(self, tree: Tree) -> Value:
-        entries = _list(tree)
-        if len(entries) != len(self._elements):
-            raise Malformed(f"{len(entries)} values where {len(self._elements)} belong")
-        return tuple(node.load(entry) for node, entry in zip(self._elements, entries, strict=True))
-
-    def apply(self, old: Value, tree: Tree) -> Value:
-        del old
-        return self.load(tree)
-
-
-class MappingNode:
-    """Keys keep their order; new or other keys give the whole mapping anew."""
-
-    def __init__(self, key: Node, value: Node) -> None:
-        self._key = key
-        self._value = value
-
-    def full(self, value: Value) -> Tree:
-        return {
-            "keys": [self._key.full(key) for key in value],
-            "values": [self._value.full(entry) for entry in value.values()],
-        }
-
-    def change(self, old: Value, new: Value) -> Tree:
-        if list(old) != list(new):
-            return self.full(new)
-        edits = []
-        for index, (before, after) in enumerate(zip(old.values(), new.values(), strict=True)):
-            change = self._value.change(before, after)
-            if change is not NOTHING:
-                edits.append([index, change])
-        return edits or NOTHING
-
-    def load(self, tree: Tree) -> Value:
-        tree = _object(tree)
-        keys, values = _list(tree.get("keys")), _list(tree.get("values"))
-        if len(keys) != len(values):
-            raise Malformed(f"{len(keys)} keys and {len(values)} values")
-        loaded = [self._key.load(key) for key in keys]
-        return {
-            key: _at(f"[{key!r}]", self._value.load, value)
-            for key, value in zip(loaded, values, strict=True)
-        }
-
-    def apply(self, old: Value, tree: Tree) -> Value:
-        if isinstance(tree, dict):
-            return self.load(tree)
-        values = list(old.values())
-        _edit(values, tree, self._value)
-        return dict(zip(old, values, strict=True))
 
 
 class UnionNode:
@@ -296,7 +157,7 @@ class UnionNode:
     def load(self, tree: Tree) -> Value:
         if not isinstance(tree, list):
             if self._scalar is None:
-                raise Malformed(f"{_kind(tree)} where {' or '.join(self._by_name)} belongs")
+                raise Malformed(f"{kind_of(tree)} where {' or '.join(self._by_name)} belongs")
             return self._scalar.load(tree)
         if len(tree) != 2 or not isinstance(tree[0], str):
             raise Malformed("a list that is no class name with its value")
@@ -313,62 +174,5 @@ class UnionNode:
         return self._members[member].apply(old, tree[0])
 
 
-def _slid_by(old: Value, new: Value) -> int | None:
-    """How many entries ``new`` lost at its front while all others stayed; None if it is other."""
-    if not old or not new:
-        return None
-    first = new[0]
-    for dropped, entry in enumerate(old):
-        if entry is first or entry == first:
-            kept = len(old) - dropped
-            return dropped if old[dropped:] == new[:kept] else None
-    return None
-
-
-def _edit(values: list[Value], edits: Tree, node: Node) -> None:
-    for edit in _list(edits):
-        if not isinstance(edit, list) or len(edit) != 2 or type(edit[0]) is not int:
-            raise Malformed("an edit that is no index with its difference")
-        index = edit[0]
-        if not 0 <= index < len(values):
-            raise Malformed(f"an edit of entry {index} of {len(values)}")
-        values[index] = _at(f"[{index}]", node.apply, values[index], edit[1])
-
-
-def _at(where: str, step: Callable[..., Value], *arguments: object) -> Value:
-    """Call ``step``; a Malformed from it gets ``where`` in front of its path."""
-    try:
-        return step(*arguments)
-    except Malformed as error:
-        raise Malformed(error.what, where + error.path) from None
-
-
-def _object(tree: Tree) -> dict[str, Tree]:
-    if not isinstance(tree, dict):
-        raise Malformed(f"{_kind(tree)} where an object belongs")
-    return tree
-
-
-def _list(tree: Tree) -> list[Tree]:
-    if not isinstance(tree, list):
-        raise Malformed(f"{_kind(tree)} where a list belongs")
-    return tree
-
-
-_WORDS: Final = {
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def _kind(tree: Tree) -> str:
-    return _WORDS[type(tree)]
-
-
 def _names(kinds: Iterable[type]) -> str:
-    return " or ".join(sorted({_WORDS[kind] for kind in kinds}))
+    return " or ".join(sorted({WORDS[kind] for kind in kinds}))

@@ -14,7 +14,8 @@ before it; a mapping with the same keys ``[[position, difference], ...]``; a uni
 member ``[difference]``. Where no difference pays, the tree itself stands: it is one to any value.
 
 A field that a tree lacks was not known to its writer: it takes its default, else the stand-in of
-its type, else None. A field that is not known here is left out.
+its type, else None, where it may be None or the codec is ``lenient``; else the tree is malformed. A
+field that is not known here is left out.
 """
 
 import dataclasses
@@ -25,24 +26,14 @@ from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
-from agent.recording._nodes import (
-    NOTHING,
-    SCALARS,
-    Field,
-    FixedTupleNode,
-    Malformed,
-    MappingNode,
-    Node,
-    RecordNode,
-    ScalarNode,
-    SequenceNode,
-    Tree,
-    UnionNode,
-)
+from agent.recording._collections import FixedTupleNode, MappingNode, SequenceNode
+from agent.recording._nodes import SCALARS, Field, RecordNode, ScalarNode, UnionNode
+from agent.recording._trees import NOTHING, Malformed, Node, Tree
 
 __all__ = ["Codec", "Malformed", "Tree"]
 
 _Hint = Any
+_UNIONS = (types.UnionType, typing.Union)
 T = TypeVar("T")
 
 
@@ -50,11 +41,14 @@ class Codec(typing.Generic[T]):
     """Trees of one type. TypeError for a hint that no tree is known for.
 
     ``stand_ins`` are taken for fields that a tree lacks and that have no default, where the
-    field's union has a member of their class.
+    field's union has a member of their class. ``lenient`` makes all others None, whatever their
+    type: for readers who would rather miss what a later version added than the whole tree.
     """
 
-    def __init__(self, kind: type[T], stand_ins: tuple[object, ...] = ()) -> None:
-        self._node = _node(kind, {}, stand_ins)
+    def __init__(
+        self, kind: type[T], stand_ins: tuple[object, ...] = (), *, lenient: bool = False
+    ) -> None:
+        self._node = _node(kind, {}, _Absences(stand_ins, lenient))
 
     def full(self, value: T) -> Tree:
         """The whole value."""
@@ -74,23 +68,37 @@ class Codec(typing.Generic[T]):
         return cast(T, self._node.apply(old, tree))
 
 
-def _node(hint: _Hint, substituted: dict[Any, _Hint], stand_ins: tuple[object, ...]) -> Node:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Absences:
+    """What is taken for fields that a tree lacks and that have no default."""
+
+    stand_ins: tuple[object, ...]
+    lenient: bool
+
+    def of(self, hint: _Hint) -> object:
+        """For a field of this type; NOTHING where a tree must not lack it."""
+        members = _members(hint)
+        absent = None if self.lenient or type(None) in members else NOTHING
+        return next((value for value in self.stand_ins if type(value) in members), absent)
+
+
+def _node(hint: _Hint, substituted: dict[Any, _Hint], absences: _Absences) -> Node:
     """The node of a type hint; ``substituted`` gives the type variables their types."""
     if isinstance(hint, TypeVar):
-        return _node(substituted[hint], {}, stand_ins)
+        return _node(substituted[hint], {}, absences)
     origin, arguments = _parts(hint)
     if hint in SCALARS:
         return ScalarNode([hint])
     if origin is Literal:
         return ScalarNode(map(type, arguments))
-    if origin in (types.UnionType, typing.Union):
-        return _union(arguments, substituted, stand_ins)
+    if origin in _UNIONS:
+        return _union(arguments, substituted, absences)
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return SequenceNode(_node(arguments[0], substituted, stand_ins))
-        return FixedTupleNode(tuple(_node(entry, substituted, stand_ins) for entry in arguments))
+            return SequenceNode(_node(arguments[0], substituted, absences))
+        return FixedTupleNode(tuple(_node(entry, substituted, absences) for entry in arguments))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        key, value = (_node(entry, substituted, stand_ins) for entry in arguments)
+        key, value = (_node(entry, substituted, absences) for entry in arguments)
         return MappingNode(key, value)
     kind = hint if origin is None else origin
     if isinstance(kind, type) and (
@@ -98,12 +106,12 @@ def _node(hint: _Hint, substituted: dict[Any, _Hint], stand_ins: tuple[object, .
     ):
         given = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=False))
         inner = {name: substituted.get(hint, hint) for name, hint in given.items()}
-        return RecordNode(kind, _fields(kind, inner, stand_ins))
+        return RecordNode(kind, _fields(kind, inner, absences))
     raise TypeError(f"no tree is known for {hint!r}")
 
 
 def _union(
-    arguments: tuple[_Hint, ...], substituted: dict[Any, _Hint], stand_ins: tuple[object, ...]
+    arguments: tuple[_Hint, ...], substituted: dict[Any, _Hint], absences: _Absences
 ) -> Node:
     scalars: list[type] = []
     members: dict[type, Node] = {}
@@ -117,10 +125,15 @@ def _union(
             kind = _class_of(argument)
             if kind in members:
                 raise TypeError(f"two members of a union are both {kind.__name__}")
-            members[kind] = _node(argument, substituted, stand_ins)
+            members[kind] = _node(argument, substituted, absences)
     if not members:
         return ScalarNode(scalars)
     return UnionNode(ScalarNode(scalars) if scalars else None, members)
+
+
+def _members(hint: _Hint) -> tuple[_Hint, ...]:
+    origin, arguments = _parts(hint)
+    return arguments if origin in _UNIONS else (hint,)
 
 
 def _parts(hint: _Hint) -> tuple[Any, tuple[_Hint, ...]]:
@@ -134,15 +147,15 @@ def _class_of(hint: _Hint) -> type:
     return kind
 
 
-def _fields(
-    kind: type, substituted: dict[Any, _Hint], stand_ins: tuple[object, ...]
-) -> tuple[Field, ...]:
+def _fields(kind: type, substituted: dict[Any, _Hint], absences: _Absences) -> tuple[Field, ...]:
     hints = typing.get_type_hints(kind)
     return tuple(
         Field(
             name,
-            _node(hints[name], substituted, stand_ins),
-            _stand_in(hints[name], stand_ins) if default is NOTHING else default,
+            _node(hints[name], substituted, absences),
+            absences.of(substituted.get(hints[name], hints[name]))
+            if default is NOTHING
+            else default,
             factory,
         )
         for name, default, factory in _defaults(kind)
@@ -169,8 +182,3 @@ def _defaults(kind: Any) -> Iterable[tuple[str, object, Any]]:  # noqa: ANN401 -
             NOTHING if missing else entry.default,
             None if factory is msgspec.NODEFAULT else factory,
         )
-
-
-def _stand_in(hint: _Hint, stand_ins: tuple[object, ...]) -> object:
-    members = typing.get_args(hint)
-    return next((value for value in stand_ins if type(value) in members), None)

@@ -1,6 +1,6 @@
 """Writes a recording while the daemon runs (``smaxd run --record FILE``).
 
-    recorder = Recorder(path, header, log, limit_bytes=..., database_paths=...)  # RecordError
+    recorder = Recorder(path, header, log, budget, limit_bytes=..., database_paths=...)
     recorder.start()
     recorder.take(findings)     # in the tick: never raises, never waits
     recorder.close(seconds)     # at the end
@@ -24,10 +24,14 @@ from agent.findings import Findings
 from agent.readings import Known
 from agent.recording.recording import HostFacts, RecordingHeader, TickEncoder
 from probes.scratch import enclosing_database
+from probes.write_budget import WriteBudget
 
 FLUSH_SECONDS = 10.0
 """At most so much is lost when the daemon is killed. Never synced to the disk: each sync forces a
 journal commit on a file system that may be the database's."""
+
+BETWEEN_FLUSHES_BYTES = 64 * 1024
+"""More than ten seconds of a few databases; what goes beyond is counted all the same."""
 
 QUEUED_TICKS = 64
 """How many ticks may wait for a disk that does not take them; each holds what it read."""
@@ -56,12 +60,15 @@ class Recorder:
         path: str,
         header: RecordingHeader,
         log: Logger,
+        budget: WriteBudget,
         *,
         limit_bytes: int,
         database_paths: Iterable[str],
     ) -> None:
+        """RecordError."""
         self._path = path
         self._log = log
+        self._budget = budget
         self._limit_bytes = limit_bytes
         self._encoder = TickEncoder()
         self._deflate = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS, 9)
@@ -69,7 +76,8 @@ class Recorder:
         self._queue: queue.Queue[tuple[Findings | None, int]] = queue.Queue(QUEUED_TICKS)
         self._skipped = 0  # ticks left out since the last one that was queued
         self.written_bytes = 0
-        """Bytes sent to the file so far, for the wear account, purpose "recording"."""
+        """Bytes sent to the file so far."""
+        self._told_bytes = 0  # of these, to the budget
         self._unflushed_bytes = 0
         self._flushed_at = -float("inf")
         self._checked_paths: set[str] = set()
@@ -120,11 +128,15 @@ class Recorder:
         finally:
             self._ended.set()
             os.close(self._descriptor)
+            self._tell_budget()
             while not self._queue.empty():  # nobody will write them; their memory is wanted back
                 self._queue.get()
 
     def _record(self) -> str | None:
         """Write until told to end, or full; why it ended early."""
+        refusal = self._budget.ask(BETWEEN_FLUSHES_BYTES)
+        if refusal is not None:
+            return refusal
         self._pack(TickEncoder.header(self._header))
         self._flush()
         while True:
@@ -137,9 +149,15 @@ class Recorder:
                 os.unlink(self._path)
                 return f"it lies in {trespass}, which belongs to a watched database; removed"
             line = self._encoder.tick(findings, skipped)
-            if findings.at >= self._flushed_at + FLUSH_SECONDS and self._disk_is_full():
-                self._finish("disk_full")
-                return f"less than {LEAST_FREE_RATIO * 100:.0f} % of its file system is free"
+            if findings.at >= self._flushed_at + FLUSH_SECONDS:
+                if self._disk_is_full():
+                    self._finish("disk_full")
+                    return f"less than {LEAST_FREE_RATIO * 100:.0f} % of its file system is free"
+                self._tell_budget()
+                refusal = self._budget.ask(BETWEEN_FLUSHES_BYTES)
+                if refusal is not None:
+                    self._finish("wear_budget_used")
+                    return refusal
             if not self._fits(line):
                 self._finish("limit")
                 return "the size limit is reached"
@@ -147,6 +165,10 @@ class Recorder:
             if findings.at >= self._flushed_at + FLUSH_SECONDS:
                 self._flushed_at = findings.at
                 self._flush()
+
+    def _tell_budget(self) -> None:
+        self._budget.done(self.written_bytes - self._told_bytes)
+        self._told_bytes = self.written_bytes
 
     def _inside_of(self, findings: Findings) -> str | None:
         """The watched directory that the file turned out to lie in: WAL and tables may be apart."""

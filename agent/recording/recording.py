@@ -94,7 +94,7 @@ class TickEncoder:
 
     @staticmethod
     def end(reason: str, skipped: int = 0) -> bytes:
-        """The last line; ``reason`` is "stopped", "limit" or "disk_full"."""
+        """The last line; ``reason`` is "stopped", "limit", "disk_full" or "wear_budget_used"."""
         return _line({"end": reason, "skipped": skipped} if skipped else {"end": reason})
 
 
@@ -102,8 +102,8 @@ class Recording:
     """A recording that is read: iterate once for its findings, in order.
 
     ``end`` and ``cut`` are known when the iteration is over: why the recording ends, "stopped",
-    "limit" or "disk_full", or, where it does not say so itself, how it breaks off. ``skipped``
-    counts the ticks that are missing between the ones that were given.
+    "limit", "disk_full" or "wear_budget_used", or, where it does not say so itself, how it breaks
+    off. ``skipped`` counts the ticks that are missing between the ones that were given.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
@@ -158,10 +158,7 @@ class Recording:
             header: RecordingHeader = _HEADER.load(tree)
         except Malformed as error:
             raise RecordingError(f"{self._name}: damaged header: {error}") from error
-        try:
-            wrong = problem(header.learned)
-        except TypeError as error:  # a field that the tree lacks is None, also where none may be
-            wrong = f"learned: {error}"
+        wrong = problem(header.learned)
         if wrong is not None:
             raise RecordingError(f"{self._name}: damaged header: {wrong}")
         return header
@@ -213,7 +210,7 @@ def _rounded(seconds: float | None, digits: int) -> float | None:
     return None if seconds is None else round(seconds, digits)
 
 
-_FINDINGS: Final = Codec(Findings, stand_ins=(NOT_RECORDED,))
+_FINDINGS: Final = Codec(Findings, stand_ins=(NOT_RECORDED,), lenient=True)
 _HEADER: Final = Codec(RecordingHeader)
 
 

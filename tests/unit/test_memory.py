@@ -11,16 +11,18 @@ from agent.learning.labels import Label, PredictionBefore
 from agent.learning.memory import (
     KEPT_SECONDS,
     MAX_ENTRIES,
-    Damaged,
+    CapacityMemory,
     DatabaseMemory,
     DeviceIdentity,
     DeviceMemory,
     LearnedState,
-    UnknownVersion,
+    ProbingMemory,
+    RunsMemory,
     decode,
     encode,
     pruned,
 )
+from agent.versioned import DamagedState
 
 DEVICE = DeviceIdentity("sda", 512_110_190_592, "Samsung SSD 970")
 POSITIVE = st.floats(1e-3, 1e9)
@@ -65,6 +67,11 @@ def database(path: str = "/db", seen: float = 1.7e9, *labels: Label) -> Database
     )
 
 
+def probed(seen: float = 1.7e9) -> ProbingMemory:
+    capacity = CapacityMemory(1e8, 0.1, True, "fio", 1.6e9)
+    return ProbingMemory(DEVICE, capacity, RunsMemory(True, 2, "aborted", 1.65e9, 1.66e9), seen)
+
+
 @given(st.lists(LABELS, max_size=5))
 def test_what_is_written_is_read_again(labels: list[Label]) -> None:
     """Every field, exactly."""
@@ -72,14 +79,49 @@ def test_what_is_written_is_read_again(labels: list[Label]) -> None:
         saved_wall_seconds=1.7e9,
         databases=(database("/db", 1.7e9, *labels),),
         devices=(DeviceMemory(DEVICE, 1e8, 1.6e9, 1.7e9),),
+        probing=(probed(),),
     )
     assert decode(encode(state)) == state
+
+
+def test_a_file_of_before_runs_were_kept_is_read() -> None:
+    """What is new in it is empty."""
+    state = LearnedState(devices=(DeviceMemory(DEVICE, 1e8, 1.6e9, 1.7e9),))
+    raw = encode(state)
+    assert b',"probing":[]' in raw
+    assert decode(raw.replace(b',"probing":[]', b"")) == state
+
+
+@pytest.mark.parametrize(
+    ("capacity", "fruitless"),
+    [
+        (CapacityMemory(0.0, None, False, "fio", 1.6e9), 0),
+        (CapacityMemory(1e99, None, False, "fio", 1.6e9), 0),
+        (CapacityMemory(1e8, -0.1, False, "fio", 1.6e9), 0),
+        (None, -1),
+    ],
+)
+def test_a_measurement_or_a_count_that_cannot_be_is_damage(
+    capacity: CapacityMemory | None, fruitless: int
+) -> None:
+    """It would be published."""
+    entry = ProbingMemory(DEVICE, capacity, RunsMemory(fruitless=fruitless), 1.7e9)
+    with pytest.raises(DamagedState, match="sda"):
+        decode(encode(LearnedState(probing=(entry,))))
+
+
+def test_a_moment_before_the_clock_was_set_back_has_no_age() -> None:
+    """Also where it lies before the moment itself."""
+    entry = probed()
+    assert entry.age_seconds(1.6e9, 1.7e9 + 60.0) == 1e8 + 60.0
+    assert entry.age_seconds(1.6e9, 1.7e9 - 1.0) is None
+    assert entry.age_seconds(1.8e9, 1.75e9) is None
 
 
 @given(st.binary(max_size=300))
 def test_anything_else_is_damaged(raw: bytes) -> None:
     """And never another error."""
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedState):
         decode(raw)
 
 
@@ -88,13 +130,13 @@ def test_a_file_cut_short_is_damaged(length: int) -> None:
     """The crash of another program, or a full disk."""
     whole = encode(LearnedState(databases=(database(),)))
     if length < len(whole) - 1:
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedState):
             decode(whole[:length])
 
 
 def test_another_version_is_told_from_damage() -> None:
     """It says which."""
-    with pytest.raises(UnknownVersion, match="version 2"):
+    with pytest.raises(DamagedState, match="version 2"):
         decode(b'{"version":2,"something":"else"}')
 
 
@@ -109,7 +151,7 @@ def test_a_rate_that_cannot_be_is_damage(rate: str) -> None:
     """It would enter a logarithm."""
     label = Label(1.0, 2.0, "stop", 77.0, 0.05, True, "o", "d", ())
     raw = encode(LearnedState(databases=(database("/db", 1.7e9, label),)))
-    with pytest.raises(Damaged, match="positive"):
+    with pytest.raises(DamagedState, match="positive"):
         decode(raw.replace(b"77.0", rate.encode()))
 
 
@@ -117,7 +159,7 @@ def test_an_interval_that_is_none_is_damage() -> None:
     """Lower above upper."""
     p = PredictionBefore("v4", 1.0, None, 1.0, 3.0, 2.0, False)
     label = Label(1.0, 2.0, "stop", 77.0, 0.05, True, "o", "d", (p,))
-    with pytest.raises(Damaged, match="interval"):
+    with pytest.raises(DamagedState, match="interval"):
         decode(encode(LearnedState(databases=(database("/db", 1.7e9, label),))))
 
 
@@ -134,10 +176,11 @@ def test_what_was_not_seen_for_long_is_forgotten() -> None:
     state = LearnedState(
         databases=(database("/old", now - KEPT_SECONDS - 1), database("/new", now - 60)),
         devices=(DeviceMemory(DEVICE, 1e8, 1e9, now - KEPT_SECONDS - 1),),
+        probing=(probed(now - KEPT_SECONDS - 1), probed(now - 60)),
     )
     kept = pruned(state, now)
     assert [entry.path for entry in kept.databases] == ["/new"]
-    assert kept.devices == ()
+    assert (kept.devices, kept.probing) == ((), (probed(now - 60),))
 
 
 def test_the_number_of_databases_is_bounded() -> None:
@@ -151,7 +194,7 @@ def test_the_number_of_databases_is_bounded() -> None:
 def test_not_a_number_does_not_come_back() -> None:
     """JSON has none: msgspec writes null, which is no rate."""
     label = Label(1.0, 2.0, "stop", math.nan, 0.05, True, "o", "d", ())
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedState):
         decode(encode(LearnedState(databases=(database("/db", 1.7e9, label),))))
     assert msgspec.json.encode(math.nan) == b"null"
 
@@ -161,15 +204,15 @@ def test_a_rate_that_was_never_measured_is_damage(value: str) -> None:
     """The quotient of two such leaves the numbers, in every tick."""
     label = Label(1.0, 2.0, "stop", 77.0, 0.05, True, "o", "d", ())
     raw = encode(LearnedState(databases=(database("/db", 1.7e9, label),)))
-    with pytest.raises(Damaged, match="can be"):
+    with pytest.raises(DamagedState, match="can be"):
         decode(raw.replace(b"77.0", value.encode()))
-    with pytest.raises(Damaged, match="uncertainty"):
+    with pytest.raises(DamagedState, match="uncertainty"):
         decode(raw.replace(b"0.05", value.encode()))
 
 
 def test_a_file_nested_without_end_is_damaged() -> None:
     """Not a RecursionError, which would end the daemon's start."""
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedState):
         decode(b'{"version":1,"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
