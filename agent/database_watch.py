@@ -7,11 +7,11 @@ from typing import Any
 
 from agent.calibrate.guard import have_layer_in_common
 from agent.config import DatabaseSettings
+from agent.database_place import DEVICE_CADENCE_SECONDS, DatabasePlace
 from agent.findings import DatabaseFindings, PathFindings
 from agent.readings import Known, Missing, printable
 from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
-from probes.blockdev import BlockDeviceProbe
 from probes.cgroup import CgroupLimitsProbe
 from probes.fio_guard import GuardedDatabase, own_pressure_path
 from probes.process import ProcessProbe
@@ -32,13 +32,6 @@ from probes.rocksdb.secondary import SecondaryProbe
 from probes.rocksdb.wal import WalProbe
 from probes.samples import BlockDeviceSample, CgroupLimitsSample, ProcessSample
 
-DEVICE_CADENCE_SECONDS = 60.0
-"""Mounts and free space change slowly; looking once a minute is enough."""
-
-LITTLE_SPACE_RATIO = 0.1
-"""With less than this of a file system free its space is looked at with every tick: it may run out
-within the minute, and once there is room again nobody should have to wait for it to be seen."""
-
 ACCESS_CADENCE_SECONDS = 60.0
 """What this user may read changes with a restart of somebody, if at all."""
 
@@ -47,6 +40,9 @@ LIMITS_CADENCE_SECONDS = 60.0
 
 SECONDARY_FIRST_AFTER_SECONDS = 2.0
 """The first secondary waits until the first tick is out."""
+
+GONE = frozenset({"database_missing", "not_rocksdb"})
+"""Why there is no fingerprint where there is no database: not where a disk fails or hangs."""
 
 TABLES_ROLE = "db_path"
 """How the role of a directory of table files begins; its number follows."""
@@ -85,7 +81,8 @@ class DatabaseWatch:
         self.path = settings.path
         self.name = settings.name or printable(settings.path)
         self.configured = False
-        self.missing_since: float | None = None
+        self.gone_since: float | None = None
+        self._answers = True
         self._settings = settings
         self._tools = tools
         self._incarnation: _Incarnation | None = None
@@ -98,7 +95,7 @@ class DatabaseWatch:
         self._options: Slot[OptionsSample] = self._slot(
             "options", OptionsProbe(self.path, tools.clock)
         )
-        self._places: dict[str, tuple[str, Slot[BlockDeviceSample]]] = {}
+        self._places: dict[str, DatabasePlace] = {}
         self._place("data", self.path)
         for path in settings.db_paths:
             self._place_tables(path)
@@ -125,20 +122,23 @@ class DatabaseWatch:
         )
 
     def _place(self, role: str, path: str) -> None:
-        if role in self._places and self._places[role][0] == path:
+        if role in self._places and self._places[role].path == path:
             return
         name = "blockdev" if role == "data" else f"blockdev {role}"
-        probe = BlockDeviceProbe(path, self._tools.clock)
-        self._places[role] = (path, self._slot(name, probe, DEVICE_CADENCE_SECONDS))
+        self._places[role] = DatabasePlace(
+            path,
+            self._tools.clock,
+            lambda place: self._slot(name, place, DEVICE_CADENCE_SECONDS),
+        )
 
     def _look_for_devices(self) -> None:
         """A database that comes or goes may do so with its file system."""
-        for _, slot in self._places.values():
-            slot.hurry()
+        for place in self._places.values():
+            place.slot.hurry()
 
     def _place_tables(self, directory: str) -> None:
         """A directory of table files besides the database's own."""
-        known = [path for role, (path, _) in self._places.items() if role != "wal"]
+        known = [place.path for role, place in self._places.items() if role != "wal"]
         if os.path.normpath(directory) not in map(os.path.normpath, known):
             self._place(f"{TABLES_ROLE} {len(known)}", directory)
 
@@ -169,8 +169,8 @@ class DatabaseWatch:
         """What must answer before the rest can be set up."""
         yield self._fingerprint
         yield self._options
-        for _, slot in self._places.values():
-            yield slot
+        for place in tuple(self._places.values()):
+            yield place.slot
 
     def second_slots(self) -> Iterator[Slot[Any]]:
         """The probes of the incarnation in force."""
@@ -186,27 +186,22 @@ class DatabaseWatch:
             if slot is not None:
                 yield slot
 
-    def _pace_places(self, now: float) -> None:
-        for _, slot in self._places.values():
-            answer = slot.answer(now)
-            if isinstance(answer, Known):
-                sample = answer.value
-                little = LITTLE_SPACE_RATIO * sample.filesystem_size_bytes
-                short = sample.filesystem_free_bytes < little
-                slot.pace(self._tools.config.tick_seconds if short else DEVICE_CADENCE_SECONDS)
-
     def renew(self, now: float) -> None:
         """Set up new probes when the database has become another one, or moved its files."""
-        self._pace_places(now)
+        for place in self._places.values():
+            place.pace(now, self._tools.config.tick_seconds)
         fingerprint = self._fingerprint.answer(now)
-        if isinstance(fingerprint, Missing):
-            if self.missing_since is None:
-                self.missing_since = now
-                self._look_for_devices()
-            return
-        if self.missing_since is not None:
-            self.missing_since = None
+        answers = isinstance(fingerprint, Known)
+        if answers != self._answers:
+            self._answers = answers
             self._look_for_devices()
+        if isinstance(fingerprint, Missing):
+            if fingerprint.reason not in GONE:
+                self.gone_since = None
+            elif self.gone_since is None:
+                self.gone_since = now
+            return
+        self.gone_since = None
         self._had_owner = self._had_owner or fingerprint.value.owner_pid is not None
         options = self._options.answer(now)
         if isinstance(options, Known):
@@ -258,6 +253,7 @@ class DatabaseWatch:
             replay_wal=False,
             timeout_seconds=settings.timeout_seconds,
             memory_limit_bytes=int(settings.memory_mib * MIB),
+            budget=tools.private_budget,
         )
         return Slot(
             "secondary",
@@ -304,30 +300,28 @@ class DatabaseWatch:
 
     def devices(self, now: float) -> Iterator[BlockDeviceSample]:
         """The devices that carry this database."""
-        for _, slot in self._places.values():
-            answer = slot.answer(now)
+        for place in self._places.values():
+            answer = place.slot.answer(now)
             if isinstance(answer, Known):
                 yield answer.value
 
     def directories(self) -> Iterator[str]:
-        """All that hold files of this database, as far as they are known."""
-        yield self.path
+        """Where all that hold files of this database really lie, as far as they are known."""
         db_log_dir = self._directories[1]
-        others = [path for path, _ in self._places.values()]
+        directories = [
+            place.real_path for place in self._places.values() if os.path.isabs(place.path)
+        ]
         if db_log_dir is not None:
-            others.append(as_reached(db_log_dir, self.path))
+            directories.append(as_reached(db_log_dir, self.path))
         # A relative one is relative to a working directory that is not ours.
-        yield from filter(os.path.isabs, others)
+        yield from filter(os.path.isabs, directories)
 
     def shares_disk(self, device: BlockDeviceSample, now: float) -> bool:
         """Whether a block device is under both ``device`` and this database, in doubt yes."""
         # A copy: the thread of a run of fio asks, while a tick may add a place.
-        answers = [slot.answer(now) for _, slot in list(self._places.values())]
         return any(
-            answer.reason != "path_missing"  # an old LOG may name directories that are no more
-            if isinstance(answer, Missing)
-            else have_layer_in_common(answer.value, device)
-            for answer in answers
+            place.may_share(now, lambda sample: have_layer_in_common(sample, device))
+            for place in list(self._places.values())
         )
 
     def findings(self, now: float, *, shares_process: bool) -> DatabaseFindings:
@@ -349,8 +343,8 @@ class DatabaseWatch:
             incarnation=self._incarnation_count,
             shares_process=shares_process,
             paths=tuple(
-                PathFindings(role, printable(path), slot.answer(now))
-                for role, (path, slot) in self._places.items()
+                PathFindings(role, printable(place.path), place.slot.answer(now))
+                for role, place in self._places.items()
             ),
             fingerprint=fingerprint,
             options=answer(self._options, not_yet),

@@ -1,15 +1,17 @@
 """The active probe of one device: fio, now and then, outside every database."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from agent.findings import DeviceBudget, DeviceFindings, FioEnded
 from agent.learning.memory import DeviceIdentity
-from agent.probing.scheduler import Outcome, ProbeRun
+from agent.probing.past_runs import Outcome
+from agent.probing.scheduler import ProbeRun
 from agent.readings import Known, Missing, printable
 from agent.schedule import Slot
 from agent.watch_tools import MIB, WatchTools
+from agent.wear.accounts import WearView
 from agent.wear.budget import Refused
-from agent.wear.ledger import WearView
 from probes.diskstats import DiskstatsProbe
 from probes.errors import NoData, ProbeError, ProbeFailed
 from probes.fio import FioProbe
@@ -19,6 +21,7 @@ from probes.scratch import (
     choose_scratch_directory,
     default_candidates,
     mount_point,
+    remove_scratch_directory,
     remove_scratch_leftovers,
 )
 from probes.smart import SmartProbe
@@ -57,18 +60,10 @@ class DeviceWatch:
         self._guarded = guarded
         self._run: ProbeRun | None = None
         self._ended: FioEnded | None = None
+        self._wrote = False
         self.scratch_directory: str | None = None
         self.fio: Slot[FioSample] | None = None
-        self.smart: Slot[SmartSample] = Slot(
-            "smart",
-            self.name,
-            SmartProbe(sample.layers[-1].name, tools.clock, tools.runner).read,
-            tools.clock,
-            cadence_seconds=SMART_CADENCE_SECONDS,
-            timeout_seconds=SMART_TIMEOUT_SECONDS,
-            sticky=True,
-            background=True,
-        )
+        self.smart = self._smart_slot(tools)
         self._cleared: frozenset[str] = frozenset()
         self._to_clear: tuple[str, ...] = ()
         self._clearing: Slot[int] = Slot(
@@ -106,6 +101,25 @@ class DeviceWatch:
         elif self.fio is not None:
             self.fio.retire()
 
+    def _smart_slot(self, tools: WatchTools) -> Slot[SmartSample]:
+        return Slot(
+            "smart",
+            self.name,
+            SmartProbe(self.sample.layers, tools.clock, tools.runner).read,
+            tools.clock,
+            cadence_seconds=SMART_CADENCE_SECONDS,
+            timeout_seconds=SMART_TIMEOUT_SECONDS,
+            sticky=True,
+            background=True,
+        )
+
+    def follow(self, sample: BlockDeviceSample, database_directories: Sequence[str]) -> None:
+        """What was seen of it now; its wear is asked anew where the drives under it are others."""
+        before, self.sample = self.sample, sample
+        self.database_directories = tuple(database_directories)
+        if _drives(before) != _drives(sample):
+            self.smart = self._smart_slot(self._tools)
+
     @property
     def key(self) -> str:
         """Equal for the same drive across boots."""
@@ -127,6 +141,21 @@ class DeviceWatch:
 
     def _remove_leftovers(self) -> int:
         return remove_scratch_leftovers([mount_point(path) for path in self._to_clear])
+
+    def leaving(self) -> Slot[None]:
+        """Removes the scratch directory, at the end: in a thread, because its disk may be dead."""
+        return Slot(
+            "leaving",
+            self.name,
+            self._leave,
+            self._tools.clock,
+            cadence_seconds=math.inf,
+            timeout_seconds=CLEARING_SECONDS,
+        )
+
+    def _leave(self) -> None:
+        if self.scratch_directory is not None:
+            remove_scratch_directory(self.scratch_directory)
 
     def start_fio(self, run: ProbeRun, now: float) -> None:
         """Start fio as decided, unless a run is still under way."""
@@ -165,12 +194,14 @@ class DeviceWatch:
             return Missing(wear.refused.reason, wear.refused.detail)
         for account in wear.accounts:
             if account.device == printable(self.key):
-                budget = DeviceBudget(account.limit_bytes, account.remaining_bytes)
+                budget = DeviceBudget(
+                    account.limit_bytes, account.remaining_bytes, account.kept_for_files_bytes
+                )
                 return Known(budget, "wear account", now)
         return Missing("not_yet_measured", "the device's account is not open yet")
 
     def _run_fio(self) -> FioSample:
-        outcome = Outcome.FAILED
+        outcome, self._wrote = Outcome.FAILED, False
         try:
             sample = self._reserved_run()
             outcome = Outcome.MEASURED if sample.aborted is None else Outcome.ABORTED
@@ -179,6 +210,9 @@ class DeviceWatch:
             raise
         except NoData as absence:
             outcome = Outcome.ABORTED if absence.reason == "aborted" else Outcome.REFUSED
+            raise
+        except ProbeFailed:
+            outcome = Outcome.FAILED if self._wrote else Outcome.REFUSED
             raise
         finally:
             self._ended = FioEnded(self._tools.clock.monotonic(), outcome.value)
@@ -217,7 +251,14 @@ class DeviceWatch:
             )
             return probe.read()
         finally:
-            ledger.settle(reservation, 0 if probe is None else probe.written_bytes_total)
+            written_bytes = 0 if probe is None else probe.written_bytes_total
+            self._wrote = written_bytes > 0
+            ledger.settle(reservation, written_bytes)
+
+
+def _drives(sample: BlockDeviceSample) -> tuple[object, ...]:
+    names = tuple(layer.name for layer in sample.layers if layer.kind == "disk")
+    return (names, sample.model, sample.size_bytes)
 
 
 class _RefusedError(ProbeError):

@@ -17,17 +17,19 @@ from agent.readings import Known, Missing, printable
 from agent.reload_plan import databases_to_watch
 from agent.schedule import Slot, Turns, run_due
 from agent.watch_tools import WatchTools
-from agent.wear.ledger import WearView
+from agent.wear.accounts import WearView
 from probes.cpu import HostCpuProbe
 from probes.diskstats import DiskstatsProbe
 from probes.fio_guard import GuardedDatabase
 from probes.pressure import PressureProbe
-from probes.rocksdb.discover import DiscoveryResult, discover_databases
+from probes.rocksdb.discover import DatabaseSearch, DiscoveryResult
 from probes.samples import BlockDeviceSample
-from probes.scratch import remove_scratch_directory
 
 FORGET_AFTER_SECONDS = 60.0
-"""A discovered database whose directory has been gone for so long is not reported any more."""
+"""A discovered database that has been gone for so long is not reported any more."""
+
+LEAVING_SECONDS = 0.1
+"""The empty scratch directories have so long to go, also when a program did not end in time."""
 
 CALIBRATION_SECONDS = 60.0
 """How often the results of ``smaxd calibrate`` are looked for; it runs for minutes."""
@@ -63,6 +65,8 @@ class HostWatch:
             watch = DatabaseWatch(settings, tools)
             watch.configured = True
             self._databases[watch.path] = watch
+        self._search = DatabaseSearch()
+        self._unsure: set[str] = set()
         self._discovery = self._discovery_slot()
         self._turns = Turns(tools.clock)
 
@@ -103,7 +107,7 @@ class HostWatch:
         return Slot(
             "discovery",
             HOST,
-            discover_databases,
+            self._search.read,
             self._tools.clock,
             cadence_seconds=config.discovery.interval_seconds,
             timeout_seconds=config.probe_timeout_seconds,
@@ -124,7 +128,8 @@ class HostWatch:
     def collect(self) -> Findings:
         """Run what is due and return what all probes have answered.
 
-        Takes at most about twice the probe timeout, whatever hangs.
+        Takes at most about three times the probe timeout, whatever hangs, and only the first time:
+        what hangs is not waited for again.
         """
         clock, wait = self._tools.clock, self._tools.config.probe_timeout_seconds
         first = self._host_slots()
@@ -155,22 +160,25 @@ class HostWatch:
         for slot in self._slots() + former:
             if slot.background and slot.running:
                 slot.wait(deadline - self._tools.clock.monotonic())
-        for device in devices:
-            if device.scratch_directory is not None:
-                remove_scratch_directory(device.scratch_directory)
+        left = max(LEAVING_SECONDS, deadline - self._tools.clock.monotonic())
+        run_due([device.leaving() for device in devices], self._tools.clock, left)
 
     def _take_discovered(self, now: float) -> None:
         if self._discovery is None:
             return
         answer = self._discovery.answer(now)
         if isinstance(answer, Known):
-            for database in answer.value.databases:
-                if database.path not in self._databases:
-                    self._databases[database.path] = DatabaseWatch(
-                        DatabaseSettings(path=database.path), self._tools
-                    )
+            found = {database.path for database in answer.value.databases}
+            silent = {database.path for database in answer.value.silent}
+            for path in sorted((found | silent).difference(self._databases)):
+                self._databases[path] = DatabaseWatch(DatabaseSettings(path=path), self._tools)
+                self._unsure |= {path} & silent
+            # What was silent and turns out to be another program's was never a database.
+            for path in self._unsure - found - silent:
+                self._databases.pop(path, None)
+            self._unsure &= silent
         for path, watch in list(self._databases.items()):
-            gone_for = 0.0 if watch.missing_since is None else now - watch.missing_since
+            gone_for = 0.0 if watch.gone_since is None else now - watch.gone_since
             if not watch.configured and gone_for > FORGET_AFTER_SECONDS:
                 del self._databases[path]
 
@@ -199,8 +207,7 @@ class HostWatch:
                     self._guarded,
                 )
             device = self._devices[name]
-            device.sample = sample
-            device.database_directories = directories
+            device.follow(sample, directories)
             device.clear_up(samples, now)
             if self._tools.ledger is not None:
                 self._tools.ledger.open_account(device.key, sample.size_bytes)
@@ -223,7 +230,8 @@ class HostWatch:
 
     def _written_bytes(self, wear: WearView | None) -> dict[tuple[str, str], int]:
         """What the accounts of the devices met so far say, by name and purpose."""
-        names = dict(self._tools.own_devices) | {
+        own_files = self._tools.own_files
+        names = ({} if own_files is None else dict(own_files.names)) | {
             printable(device.key): device.name
             for device in (*self._former_devices.values(), *self._devices.values())
         }
@@ -272,11 +280,13 @@ class HostWatch:
         slots = self._host_slots()
         if self._discovery is not None:
             slots.append(self._discovery)
-        for watch in self._databases.values():
+        # Copies: at the end a tick may still be under way, in another thread.
+        for watch in tuple(self._databases.values()):
             slots += watch.first_slots()
             slots += watch.second_slots()
-        slots += [device.fio for device in self._devices.values() if device.fio is not None]
-        slots += [device.smart for device in self._devices.values()]
+        devices = tuple(self._devices.values())
+        slots += [device.fio for device in devices if device.fio is not None]
+        slots += [device.smart for device in devices]
         return slots
 
 

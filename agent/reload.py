@@ -7,9 +7,9 @@ from collections.abc import Callable
 import structlog
 
 from agent.config import Config, ConfigError, config_hash
+from agent.patience import Questions, enclosing_in_time, real_paths
 from agent.reload_plan import ConfigLoad, plan_reload
 from probes.clock import Clock
-from probes.scratch import enclosing_database
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -18,7 +18,7 @@ class ConfigReload:
     """Holds the configuration in force; ``read`` gives the one that is wanted, or ConfigError.
 
     ``apply`` puts one in force; it is called between two ticks only. ``state_directory`` must not
-    come to lie in a database.
+    come to lie in a database, as far as ``questions`` are answered.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class ConfigReload:
         clock: Clock,
         log: Logger,
         state_directory: str | None,
+        questions: Questions,
     ) -> None:
         self.config = config
         self.last = ConfigLoad(successful=True, success_wall_seconds=clock.wall())
@@ -37,6 +38,7 @@ class ConfigReload:
         self._clock = clock
         self._log = log
         self._state_directory = state_directory
+        self._questions = questions
 
     def reload(self) -> None:
         """Read the configuration and put it in force, or say why not; raises nothing."""
@@ -80,9 +82,12 @@ class ConfigReload:
             self._log.exception("config_half_applied", hash=config_hash(self.config))
 
     def _check(self, config: Config) -> None:
-        paths = [path for one in config.databases for path in (one.path, *one.db_paths)]
         directory = self._state_directory
-        enclosing = None if directory is None else enclosing_database(directory, paths)
+        if directory is None:
+            return
+        paths = [path for one in config.databases for path in (one.path, *one.db_paths)]
+        known = real_paths(paths, self._questions)
+        enclosing = enclosing_in_time(directory, known, self._questions)
         if enclosing is not None:
             raise ConfigError(
                 [f"databases: {enclosing} holds the agent's own state directory {directory}"]

@@ -1,12 +1,14 @@
 """What every watch is given by the composition root."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.config import Config
 from agent.wear.ledger import WearLedger
+from agent.wear.own_files import OwnFiles
 from probes.clock import Clock
 from probes.command import CommandRunner
+from probes.write_budget import NoBudget, WriteBudget
 
 MIB = 1048576
 
@@ -15,10 +17,10 @@ MIB = 1048576
 class WatchTools:
     """The configuration and the means to read the host.
 
-    ``private_parent`` is where the secondary's private directories are made; ``environ`` tells
-    where the agent's own state may lie; ``state_directory`` is where it does lie, None: nowhere.
-    Without a ``ledger`` nothing may be written to a device. ``own_devices`` are the names, by
-    account, of the devices that the agent's own files lie on.
+    ``private_parent`` is where the secondary's private directories are made, ``private_budget``
+    what may be written there; ``environ`` tells where the agent's own state may lie;
+    ``state_directory`` is where it does lie, None: nowhere. Without a ``ledger`` no probe may write
+    to a device. ``own_files`` knows the names of the devices that the agent's own files lie on.
     """
 
     config: Config
@@ -28,4 +30,5 @@ class WatchTools:
     environ: Mapping[str, str]
     state_directory: str | None = None
     ledger: WearLedger | None = None
-    own_devices: Mapping[str, str] = field(default_factory=dict)
+    own_files: OwnFiles | None = None
+    private_budget: WriteBudget = NoBudget()  # noqa: RUF009 - it has no state

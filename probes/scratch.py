@@ -43,6 +43,11 @@ def tag_is_alive(tag: str, proc_root: str = "/proc") -> bool:
 
 def default_candidates(database_path: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """List the directories to try, best first: our own state, shared ones, the mount's root."""
+    return tuple(dict.fromkeys((*shared_candidates(environ), mount_point(database_path))))
+
+
+def shared_candidates(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """List those of them that are the same for every database. Looks at none."""
     state_home = environ.get("XDG_STATE_HOME") or os.path.join(
         environ.get("HOME", "/nonexistent"), ".local/state"
     )
@@ -53,7 +58,6 @@ def default_candidates(database_path: str, environ: Mapping[str, str]) -> tuple[
         "/var/lib/smaxd",
         "/var/tmp",  # noqa: S108  a private subdirectory is made without following links
         "/tmp",  # noqa: S108
-        mount_point(database_path),
     ]
     return tuple(dict.fromkeys(path for path in candidates if os.path.isabs(path)))
 
@@ -76,8 +80,7 @@ def choose_scratch_directory(
 
     It is a subdirectory ``smaxd-scratch-<uid>`` (hidden at the root of a mount) of ``configured``,
     or of the first of ``candidates`` that exists, is on the file system of ``database_path``, lies
-    in no database (one of ``database_paths``, or any directory with the files of one) and is
-    writable.
+    in no database (as ``enclosing_database`` tells) and is writable.
 
     Raises ProbeFailed("scratch_invalid") when ``configured`` is none of this,
     NoData("no_scratch_directory") when no candidate is, in place of either ProbeFailed
@@ -112,9 +115,11 @@ def enclosing_database(directory: str, database_paths: Sequence[str]) -> str | N
     """Return the directory of a database that ``directory`` is or lies in; None: it is in none.
 
     One of ``database_paths``, of which a database may have several, or one with a database's files.
+    They are real paths, without links, and are not looked at: one of them may lie on a dead disk,
+    which ``directory`` then does not.
     """
     directory = os.path.realpath(directory)
-    known = {os.path.realpath(path) for path in database_paths}
+    known = {os.path.normpath(path) for path in database_paths}
     if holds_log(directory):  # that of a db_log_dir may lie above anything, as in /var/log
         return directory
     while True:

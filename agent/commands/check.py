@@ -24,9 +24,11 @@ def check_host(words: tuple[str, ...], environ: Mapping[str, str]) -> int:
         options[name] = value if separator else rest.pop(0)
     try:
         status, _ = fetch_status(options["--url"])
+        return _say(*judge(status, options["--db"] or None))
     except NoDaemon as error:
         return _say(UNKNOWN, str(error))
-    return _say(*judge(status, options["--db"] or None))
+    except KeyError as error:  # anything but 3 would be taken for a state of the database
+        return _say(UNKNOWN, f"the daemon does not tell {error}; is it another version of smaxd?")
 
 
 def judge(status: StatusDocument, name: str | None) -> tuple[int, str]:

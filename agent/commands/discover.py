@@ -7,6 +7,7 @@ import click
 import msgspec
 import yaml
 
+from agent.commands.accounting import account_for_file
 from agent.readings import printable
 from probes.rocksdb.discover import DiscoveryResult, discover_databases
 
@@ -19,6 +20,12 @@ def print_databases(write_config: str | None, *, as_json: bool) -> int:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
         _print_table(found)
+    for database in found.silent:
+        click.echo(
+            f"smaxd: {_shown(database.path)}, open in process {database.pid}, does not answer: "
+            "its disk hangs",
+            err=True,
+        )
     if found.unreadable_owners:
         click.echo(
             f"smaxd: {found.unreadable_owners} process(es) of other users hold such a lock but "
@@ -78,5 +85,6 @@ def _write_config(found: DiscoveryResult, path: str) -> int:
     except OSError as error:
         click.echo(f"smaxd: {path} cannot be written: {error.strerror}", err=True)
         return 1
+    account_for_file(path, os.environ)
     click.echo(f"{path} written: {len(stable)} database(s); start with: smaxd run --config {path}")
     return 0

@@ -5,7 +5,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from probes.clock import SystemClock
 from probes.command import CompletedCommand, Guard
 from probes.errors import ProbeError
 from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
+from probes.rocksdb.discover import DatabaseSearch, DiscoveryResult
+from probes.rocksdb.samples import DiscoveredDatabase
 from probes.samples import BlockLayer
 from tests.unit.agent_samples import a_device
 from tests.unit.snapshots import FixedClock
@@ -206,6 +209,80 @@ def test_a_database_whose_disk_is_unknown_is_guarded(host: Host) -> None:
 
     (guarded,) = host.watch._guarded(a_device("none", "259:999"))
     assert guarded.wal_directory == "/sys/kernel"
+
+
+def test_a_database_that_hangs_is_guarded_on_the_disk_where_it_was_seen(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not on others: the guard's looks at it would end every run there."""
+    host.tick()
+    sample = host.tick().devices[0].sample
+    impatient = Config(databases=host.watch._tools.config.databases, probe_timeout_seconds=0.1)
+    host.watch.configure(impatient)
+    with hanging(host.database, monkeypatch):
+        host.clock.now += A_WHILE_SECONDS
+        host.watch.collect()
+        host.clock.now += A_WHILE_SECONDS
+        on_its_disk = host.watch._guarded(sample)
+        on_another = host.watch._guarded(a_device("none", "259:999"))
+
+    assert len(on_its_disk) == 1
+    assert on_another == []
+
+
+def test_a_database_that_never_answered_is_guarded_nowhere(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk is dead: it is none that fio runs on."""
+    dead = host.database.parent / "dead"
+    with hanging(dead, monkeypatch):
+        settings = DatabaseSettings(path=str(dead))
+        host.watch.configure(Config(databases=(settings,), probe_timeout_seconds=0.1))
+        host.watch.collect()
+        host.clock.now += A_WHILE_SECONDS
+
+        assert host.watch._guarded(a_device("none", "259:999")) == []
+
+
+def test_a_scratch_directory_that_hangs_delays_no_end(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays behind."""
+    name = host.tick().devices[0].name
+    host.watch.start_probes({name: A_RUN})
+    host.watch.close(30.0)
+    host.tick()
+    disk_answers = threading.Event()
+    left: list[str] = []
+
+    def remove(directory: str) -> None:
+        left.append(directory)
+        disk_answers.wait()
+
+    monkeypatch.setattr("agent.device_watch.remove_scratch_directory", remove)
+    host.watch.close(0.0)
+    disk_answers.set()
+
+    assert len(left) == 1
+
+
+@contextmanager
+def hanging(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Who opens anything at ``directory`` waits until the end of the block."""
+    disk_answers = threading.Event()
+    really_open = os.open
+
+    def waiting_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if str(path).startswith(str(directory)):
+            disk_answers.wait()
+        return really_open(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", waiting_open)
+        try:
+            yield
+        finally:
+            disk_answers.set()
 
 
 def test_a_defect_before_fio_starts_gives_the_reserved_bytes_back(
@@ -423,6 +500,63 @@ def test_without_a_named_database_the_search_goes_on_with_those_that_run(host: H
 
     assert "discovery" in slots
     assert "wal" not in slots
+
+
+class Searching:
+    """A host on which databases are searched for; ``result`` is what the next search finds."""
+
+    def __init__(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.result = DiscoveryResult((), 0)
+        monkeypatch.setattr(DatabaseSearch, "read", lambda _: self.result)
+        config = Config(
+            probe_timeout_seconds=0.5,
+            discovery=DiscoverySettings(interval_seconds=1.0),
+            secondary=SecondarySettings(enabled=False),
+        )
+        self._host = host
+        self._watch = HostWatch(dataclasses.replace(host.watch._tools, config=config))
+
+    def watched(self, after_seconds: float = A_WHILE_SECONDS) -> list[str]:
+        self._host.clock.now += after_seconds
+        return [database.path for database in self._watch.collect().databases]
+
+
+def a_running(database: Path) -> tuple[DiscoveredDatabase, ...]:
+    return (DiscoveredDatabase(str(database), 41, "writer", 0, None, None),)
+
+
+def test_a_found_database_is_forgotten_when_it_is_gone_and_not_while_it_hangs(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the page must see that a disk is dead."""
+    searching = Searching(host, monkeypatch)
+    searching.result = DiscoveryResult(a_running(host.database), 0)
+    found = searching.watched()
+    searching.result = DiscoveryResult((), 0)
+    with hanging(host.database, monkeypatch):
+        while_it_hangs = [searching.watched() for _ in range(3)]
+    host.database.rename(host.database.with_name("away"))
+
+    assert found == [str(host.database)]
+    assert while_it_hangs == [found] * 3
+    assert eventually(lambda: searching.watched() == [])
+
+
+def test_what_is_silent_is_watched_until_it_turns_out_to_be_no_database(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other programs hold such locks, too. A database stays, also when its owner ends."""
+    searching = Searching(host, monkeypatch)
+    other = host.database.with_name("other")
+    searching.result = DiscoveryResult((), 0, a_running(host.database) + a_running(other))
+    silent = searching.watched()
+    searching.result = DiscoveryResult(a_running(host.database), 0)
+    answered = searching.watched()
+    searching.result = DiscoveryResult((), 0)
+    ended = searching.watched()
+
+    assert silent == [str(host.database), str(other)]
+    assert answered == ended == [str(host.database)]
 
 
 def test_a_file_system_with_little_space_is_looked_at_with_every_tick(

@@ -3,13 +3,16 @@
 import contextlib
 import os
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import rocksdict
 
 from probes.errors import ProbeError
-from probes.rocksdb.discover import describe_database, discover_databases
+from probes.rocksdb import discover
+from probes.rocksdb.discover import DatabaseSearch, describe_database, discover_databases
 from probes.scratch import SCRATCH_DATABASE_PREFIX
 from tests.unit.test_rocksdb_fingerprint import (
     lock_line,
@@ -150,6 +153,39 @@ def test_lock_holders_that_hide_their_files_are_counted(tmp_path: Path) -> None:
             result = discover_databases(str(proc))
         (proc / "41" / "fd").chmod(0o755)
     assert (result.databases, result.unreadable_owners) == ((), 1)
+
+
+def test_a_database_that_does_not_answer_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is silent, known by its lock; nobody looks at it again until that look is back."""
+    hung, good = create(tmp_path / "a"), create(tmp_path / "b")
+    proc = proc_with_locks(
+        tmp_path / "proc", lock_line(hung / "LOCK", 41) + lock_line(good / "LOCK", 42)
+    )
+    process(proc, 41, hung / "LOCK")
+    process(proc, 42, good / "LOCK")
+    disk_answers, looks = threading.Event(), []
+    is_rocksdb = discover._is_rocksdb
+
+    def looked_at(path: str) -> bool:
+        looks.append(path)
+        return (path != str(hung) or disk_answers.wait()) and is_rocksdb(path)
+
+    monkeypatch.setattr(discover, "_is_rocksdb", looked_at)
+    search = DatabaseSearch(str(proc), look_seconds=0.5)
+    results = [search.read() for _ in range(3)]
+    looks_while_silent = looks.count(str(hung))
+    disk_answers.set()
+    give_up = time.monotonic() + 30.0
+    while (after := search.read()).silent:
+        assert time.monotonic() < give_up
+
+    assert {tuple(d.path for d in result.databases) for result in results} == {(str(good),)}
+    assert {tuple(d.path for d in result.silent) for result in results} == {(str(hung),)}
+    assert results[0].silent[0].pid == 41
+    assert looks_while_silent == 1
+    assert [found.path for found in after.databases] == [str(hung), str(good)]
 
 
 def test_no_proc_at_all_finds_nothing(tmp_path: Path) -> None:
