@@ -6,6 +6,7 @@ deeper queues wrote no more than shallow ones. Other natural traffic is only a l
 above a measurement proves it too low. Limits set by others cap it.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -74,6 +75,7 @@ class CapacityEstimate:
     def __init__(self, max_age_seconds: float) -> None:
         self._max_age_seconds = max_age_seconds
         self._measured: Known[Capacity] | None = None
+        self._recalled: Known[Capacity] | None = None
         self._agreed = False  # a second measurement was of the same order as the first
         self._suspect: Known[Capacity] | None = None
         self._floors: deque[tuple[float, float]] = deque()
@@ -82,12 +84,20 @@ class CapacityEstimate:
         self._on_plateau: Known[Capacity] | None = None  # the last that rests on a plateau
         self._before_plateau: Known[Capacity] | None = None
         self._last_fio_at: float | None = None
-        self._passive: Known[Capacity] | None = None
         self._best: dict[str, float] = {}  # bytes/s by source
 
     def keep_for(self, max_age_seconds: float) -> None:
         """Another ``max_age_seconds`` from now on."""
         self._max_age_seconds = max_age_seconds
+
+    def recall(self, measured: Known[Capacity]) -> None:
+        """Begin with what was measured before a restart; again with another age of the same.
+
+        It was measured at -inf where its age is not known: it is old then.
+        """
+        if self._measured is self._recalled:
+            self._measured = self._recalled = measured
+            self._best[measured.source] = _rate(measured)
 
     def add_traffic(self, at: float, elapsed_seconds: float, rates: DiskRates) -> None:
         """Take one interval of the device's natural (non-fio) traffic into account."""
@@ -111,22 +121,23 @@ class CapacityEstimate:
             and self._plateau.refutes(_rate(self._measured), at)
         ):
             # What was known before holds again; without it the capacity is not known.
-            self._measured, self._passive = self._before_plateau, None
+            self._measured = self._before_plateau
 
     def _take_passive(self, bytes_per_second: float, at: float) -> Known[Capacity]:
-        self._passive = Known(
-            Capacity(bytes_per_second, None, lower_bound=False), SATURATED_TRAFFIC, at
-        )
-        self._accept(self._passive)
-        return self._passive
+        measured = Known(Capacity(bytes_per_second, None, lower_bound=False), SATURATED_TRAFFIC, at)
+        self._accept(measured)
+        return measured
 
     def add_fio(self, sample: FioSample) -> None:
-        """Take a fio result into account, once.
+        """Take a fio result into account, once, and none that is older than what was recalled: of
+        a device that was away the last run is told again.
 
         A run that was held back or ended early gives a lower bound: it stands only where nothing,
         or less, was measured.
         """
         if self._last_fio_at == sample.at:
+            return
+        if self._recalled is not None and sample.at < self._recalled.at:
             return
         self._last_fio_at = sample.at
         total = sample.write_bytes_per_second + (sample.other_write_bytes_per_second or 0.0)
@@ -193,15 +204,6 @@ class CapacityEstimate:
         """The measurement in force, of fio or of saturated traffic, before caps and floors."""
         return self._measured
 
-    @property
-    def passive(self) -> Known[Capacity] | None:
-        """The last measurement that natural traffic gave; None: it never saturated the device."""
-        return self._passive
-
-    def passive_age_seconds(self, now: float) -> float | None:
-        """How long ago natural traffic last measured the capacity; None: never."""
-        return None if self._passive is None else self._passive.age_seconds(now)
-
     def contradiction(self, now: float) -> str | None:
         """What natural traffic says against the measurement in force; None: nothing.
 
@@ -253,6 +255,8 @@ class CapacityEstimate:
         if self._measured is None:
             return fio_absence if sustained is None else _limited(sustained, limit_bytes_per_second)
         age = self._measured.age_seconds(now)
+        if math.isinf(age):
+            return Missing("stale", "the clock was set back since the capacity was measured")
         if age > self._max_age_seconds:
             return Missing("stale", f"the capacity was last measured {age / 3600:.0f} h ago")
         best = self._measured

@@ -82,12 +82,14 @@ _DEVICE_GAUGES: Final[tuple[tuple[str, str, Callable[[DeviceSnapshot], object]],
     ),
     (
         "smax_device_endurance_used_ratio",
-        "Share of the rated endurance that is used, by the drive itself; may pass 1.",
+        "Share of the rated endurance that is used, by the drive itself (of an array, its most "
+        "worn one); may pass 1.",
         lambda device: device.endurance_used_ratio,
     ),
     (
         "smax_device_wear_out_seconds",
-        "Time until the rated endurance is used, at the mean rate of the drive's life.",
+        "Time until the rated endurance is used, at the mean rate of the drive's life; of an "
+        "array, of its most worn drive.",
         lambda device: device.wear_out_seconds,
     ),
 )

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from agent.bandwidth import FOREIGN_WINDOW_SECONDS, PROVING_SECONDS, Capacity, CapacityEstimate
 from agent.findings import DeviceFindings
+from agent.learning.memory import CapacityMemory, ProbingMemory
 from agent.rates import IntervalWindow, MeanRate
 from agent.readings import Known, Missing, Quantity, derive
 from agent.snapshot import DeviceSnapshot
@@ -14,9 +16,15 @@ from probes.samples import CgroupLimitsSample, DiskCounters, DiskstatsSample, Fi
 
 
 class DeviceState:
-    """Follows one device from tick to tick; pure, time comes with the findings."""
+    """Follows one device from tick to tick; pure, time comes with the findings.
 
-    def __init__(self, capacity_max_age_seconds: float) -> None:
+    What fio measured before ``since`` (monotonic) it measured of another device of this name.
+    """
+
+    def __init__(self, capacity_max_age_seconds: float, since: float = -math.inf) -> None:
+        self._since = since
+        self._recalled: CapacityMemory | None = None
+        self._recalled_at = -math.inf
         self._estimate = CapacityEstimate(capacity_max_age_seconds)
         self._natural_writes = IntervalWindow(FOREIGN_WINDOW_SECONDS)
         self._before: DiskstatsSample | None = None
@@ -27,6 +35,37 @@ class DeviceState:
     def keep_capacity_for(self, seconds: float) -> None:
         """Another age up to which a measured capacity counts."""
         self._estimate.keep_for(seconds)
+
+    def recall(self, memory: ProbingMemory | None, now: float, wall_seconds: float) -> None:
+        """Begin with the measurement that was kept, perhaps by an earlier process."""
+        self._recalled = None if memory is None else memory.capacity
+        if memory is not None and self._recalled is not None:
+            age = memory.age_seconds(self._recalled.measured_wall_seconds, wall_seconds)
+            self._recalled_at = -math.inf if age is None else now - age
+            self.follow_clock(now, wall_seconds)
+
+    def follow_clock(self, now: float, wall_seconds: float) -> None:
+        """What was recalled is as old as the wall clock says, which may have been slow at the start
+        and be set right since; never younger than it was taken to be."""
+        kept = self._recalled
+        if kept is not None:
+            at = min(self._recalled_at, now - (wall_seconds - kept.measured_wall_seconds))
+            self._recalled_at = at
+            capacity = Capacity(kept.bytes_per_second, kept.spread_ratio, kept.lower_bound)
+            self._estimate.recall(Known(capacity, kept.source, at))
+
+    def memory(self, now: float, wall_seconds: float) -> CapacityMemory | None:
+        """The measurement in force, to be kept; None where there is none, or of unknown age."""
+        measured = self._estimate.measured
+        if measured is None or math.isinf(measured.at):
+            return None
+        return CapacityMemory(
+            bytes_per_second=measured.value.bytes_per_second,
+            spread_ratio=measured.value.spread_ratio,
+            lower_bound=measured.value.lower_bound,
+            source=measured.source,
+            measured_wall_seconds=wall_seconds - measured.age_seconds(now),
+        )
 
     def update(
         self,
@@ -39,6 +78,8 @@ class DeviceState:
     ) -> DeviceSnapshot:
         """Take one tick's findings into account; ``sustained`` is what a calibration measured,
         ``not_probed`` why fio was not even started."""
+        if isinstance(findings.fio, Known) and findings.fio.value.at < self._since:
+            findings = replace(findings, fio=_NEVER_MEASURED)
         self._follow_traffic(findings, diskstats)
         if isinstance(findings.fio, Known):
             self._estimate.add_fio(findings.fio.value)

@@ -10,6 +10,7 @@ from agent.exports import ExportThread
 from agent.loop import Published
 from agent.textfile import TextfileExporter
 from probes.clock import Clock
+from probes.write_budget import WriteBudget
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -17,7 +18,7 @@ Logger = structlog.typing.FilteringBoundLogger
 class ExportControl:
     """Starts and ends exports; ``configure`` and ``stop`` belong to one thread.
 
-    ``on_textfile`` is told of every exporter that begins to write a file.
+    ``textfile_budget`` is asked for every file that begins to be written, by its path.
     """
 
     def __init__(
@@ -27,14 +28,14 @@ class ExportControl:
         log: Logger,
         environ: Mapping[str, str],
         listen_address: str,
-        on_textfile: Callable[[TextfileExporter], object],
+        textfile_budget: Callable[[str], WriteBudget],
     ) -> None:
         self._published = published
         self._clock = clock
         self._log = log
         self._environ = environ
         self._listen_address = listen_address
-        self._on_textfile = on_textfile
+        self._textfile_budget = textfile_budget
         self._textfile: tuple[str, ExportThread] | None = None
         self._otlp: tuple[OtlpSettings, ExportThread] | None = None
         self._threads: tuple[ExportThread, ...] = ()
@@ -68,8 +69,8 @@ class ExportControl:
             thread.stop()
             self._textfile = None
         if wanted.path is not None:
-            exporter = TextfileExporter(wanted.path, self._published, self._clock)
-            self._on_textfile(exporter)
+            budget = self._textfile_budget(wanted.path)
+            exporter = TextfileExporter(wanted.path, self._published, self._clock, budget)
             thread = ExportThread(exporter, wanted.interval_seconds, self._log, self._clock)
             self._textfile = wanted.path, thread
 

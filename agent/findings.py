@@ -70,7 +70,7 @@ class DatabaseFindings:
 class FioEnded:
     """The last run of fio that ended: when (monotonic), and what became of it.
 
-    ``outcome`` is one of ``agent.probing.scheduler.Outcome``.
+    ``outcome`` is one of ``agent.probing.past_runs.Outcome``.
     """
 
     at: float
@@ -79,10 +79,14 @@ class FioEnded:
 
 @dataclass(frozen=True, slots=True)
 class DeviceBudget:
-    """What the agent may write to a device within 24 hours, and what is left of it now."""
+    """What the agent may write to a device within 24 hours, and what is left of it now.
+
+    Of that, ``kept_for_files_bytes`` are for the agent's own files: no probe may take them.
+    """
 
     limit_bytes: int
     remaining_bytes: int
+    kept_for_files_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """All of the host over time: the findings of a tick go in, one snapshot comes out. Pure."""
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,11 +16,12 @@ from agent.calibrated_host import sustained_capacity
 from agent.cpu_use import CpuUse, HostCpu
 from agent.database_state import DatabaseState
 from agent.device_state import DeviceState
-from agent.findings import DatabaseFindings, Findings
+from agent.findings import DatabaseFindings, DeviceFindings, Findings
 from agent.learning.learning import Learning
-from agent.learning.memory import DeviceIdentity
+from agent.learning.memory import DeviceIdentity, ProbingMemory
 from agent.models.lsm import ModelInputs, Simulated
 from agent.probing.host_probing import HostProbing
+from agent.probing.past_runs import PastRuns
 from agent.probing.scheduler import ProbeRun
 from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing, derive, value_of
@@ -63,10 +66,12 @@ class HostState:
         self._version = version
         self._settings = settings
         self._devices: dict[str, DeviceState] = {}
+        self._identities: dict[str, DeviceIdentity] = {}  # by name, also of those that left
+        self._alike: frozenset[str] = frozenset()
+        self._now = self._wall_seconds = 0.0  # of the last findings
         self._databases: dict[str, tuple[int, DatabaseState]] = {}
         self._paths: dict[str, str] = {}
         self._not_probed: dict[str, Missing] = {}
-        self._known_devices: set[str] = set()  # measured before this agent's start
         self._book = book or AlertBook()
         self._returning = {state.database for state in self._book.states}
         self._return_until: float | None = None
@@ -96,6 +101,7 @@ class HostState:
     def advance(self, findings: Findings) -> Snapshot:
         """Take one tick's findings into account."""
         self._tick += 1
+        self._now, self._wall_seconds = findings.at, findings.wall_seconds
         devices = self._advance_devices(findings)
         cores = value_of(derive(findings.cpu, lambda sample: sample.cores))
         host_cpu = HostCpu(cores, self._cpu.busy_ratio(findings.cpu), findings.cpu)
@@ -160,7 +166,10 @@ class HostState:
 
     def probes_due(self) -> Mapping[str, ProbeRun]:
         """The fio runs to start now, by device; asking counts as their start."""
-        return self._probing.due()
+        due = self._probing.due(self._now)
+        # What begins now must be on record soon: an agent that does not outlive it has to know.
+        self._remember_devices()
+        return due
 
     def _decide_probes(
         self,
@@ -172,13 +181,8 @@ class HostState:
         decided = []
         for device in findings.devices:
             snapshot = devices[device.name]
-            decision = self._probing.decide(
-                device,
-                findings,
-                self._devices[device.name].estimate,
-                [d.name for d in databases if any(p.device == device.name for p in d.places)],
-                known_before=device.name in self._known_devices,
-            )
+            estimate = self._devices[device.name].estimate
+            decision = self._probing.decide(device, findings, estimate)
             decided.append(replace(snapshot, probing=decision))
         self._not_probed = {
             device.name: Missing(device.probing.reason, device.probing.detail)
@@ -191,20 +195,16 @@ class HostState:
         names = {device.name for device in findings.devices}
         for gone in self._devices.keys() - names:
             del self._devices[gone]
+        self._alike = _alike(findings.devices)
         snapshots = {}
         for device in findings.devices:
+            state = self._device_state(device)
             limits = [
                 database.limits.value
                 for database in findings.databases
                 if isinstance(database.limits, Known) and device.name in _devices_of(database)
             ]
-            if device.name not in self._devices:
-                self._devices[device.name] = DeviceState(self._settings.capacity_max_age_seconds)
-                sample = device.sample
-                identity = DeviceIdentity(device.name, sample.size_bytes, sample.model)
-                if self._learning.baseline(identity, None, findings.wall_seconds) is not None:
-                    self._known_devices.add(device.name)
-            snapshot = self._devices[device.name].update(
+            snapshot = state.update(
                 device,
                 findings.diskstats,
                 limits,
@@ -221,9 +221,62 @@ class HostState:
             snapshots[device.name] = self._against_baseline(snapshot, findings.wall_seconds)
         return snapshots
 
+    def _device_state(self, device: DeviceFindings) -> DeviceState:
+        """The device's state: as it was, else with what is remembered of it."""
+        name, now, wall_seconds = device.name, self._now, self._wall_seconds
+        identity = _identity(device)
+        before = self._identities.get(name)
+        self._identities[name] = identity
+        renewed = before is not None and before.differs(identity)
+        state = self._devices.get(name)
+        if state is not None and not renewed:
+            state.follow_clock(now, wall_seconds)
+            return state
+        since = now if renewed else -math.inf
+        state = DeviceState(self._settings.capacity_max_age_seconds, since)
+        self._devices[name] = state
+        memory = self._learning.probing(identity)
+        if memory is not None and name in self._alike:
+            # While it was alone, perhaps in another run of the agent, the other was measured.
+            memory = msgspec.structs.replace(memory, capacity=None)
+        state.recall(memory, now, wall_seconds)
+        if before is None or renewed:
+            self._probing.begin(
+                name,
+                PastRuns(keeps=identity.lasting)
+                if memory is None
+                else PastRuns.recalled(memory, now, wall_seconds),
+                since,
+            )
+        return state
+
+    def _remember_devices(self) -> None:
+        """Keep what was measured of the devices, and how fio fared on them.
+
+        Those that are alike share one entry: the runs of the one on which fio was last, so that it
+        is the same entry with every tick.
+        """
+        entries: dict[str, ProbingMemory] = {}
+        for name, state in self._devices.items():
+            identity = self._identities[name]
+            told_apart = identity.lasting and name not in self._alike
+            entry = ProbingMemory(
+                device=identity,
+                capacity=(state.memory(self._now, self._wall_seconds) if told_apart else None),
+                runs=self._probing.memory(name, self._now, self._wall_seconds),
+                seen_wall_seconds=self._wall_seconds,
+            )
+            other = entries.get(identity.key)
+            if other is None or _last_run(other) < _last_run(entry):
+                entries[identity.key] = entry
+        for entry in entries.values():
+            self._learning.remember_probing(entry)
+
     def _against_baseline(self, device: DeviceSnapshot, wall_seconds: float) -> DeviceSnapshot:
         """With the ratio to the best fio ever measured of the device, runs of the agent before this
         one included: a drive that declines over months does so across restarts."""
+        if device.name in self._alike:
+            return device  # the best may have been another's
         capacity, ratio = device.capacity, device.capacity_ratio
         if isinstance(capacity, Missing) or isinstance(ratio, Missing) or capacity.source != "fio":
             return device
@@ -289,6 +342,23 @@ def _orders(findings: Findings) -> tuple[Order, ...] | None:
     if isinstance(findings.orders, Known):
         return findings.orders.value
     return () if findings.orders.reason == "no_orders" else None
+
+
+def _identity(device: DeviceFindings) -> DeviceIdentity:
+    return DeviceIdentity(device.name, device.sample.size_bytes, device.sample.model)
+
+
+def _alike(devices: Iterable[DeviceFindings]) -> frozenset[str]:
+    """The names of disks of one model and size that tell no serial number."""
+    keys = {device.name: _identity(device).key for device in devices}
+    count = Counter(keys.values())
+    return frozenset(name for name, key in keys.items() if count[key] > 1)
+
+
+def _last_run(entry: ProbingMemory) -> tuple[float, float]:
+    """What orders entries by it: one that goes on is later than all that are over."""
+    runs = entry.runs
+    return (runs.running_since_wall_seconds or 0.0, runs.ended_wall_seconds or 0.0)
 
 
 def _devices_of(database: DatabaseFindings) -> set[str]:

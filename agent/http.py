@@ -5,10 +5,12 @@ Everything is a rendering of the latest snapshot; no request starts a probe.
 
 import asyncio
 import gzip
+import math
 import resource
 import socket
 import threading
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -24,7 +26,7 @@ from agent.explain.explain import explain_document
 from agent.explain.explanation import UnknownDatabase
 from agent.explain.explanation import encode as encode_explanation
 from agent.http_protocol import BoundedProtocol, HttpLimits, protocol_with
-from agent.loop import Published
+from agent.loop import Logger, Published
 from agent.metrics import is_stalled, registry_for
 from agent.web_file import WebFile
 from agent.web_guard import WebGuard
@@ -51,6 +53,9 @@ GZIP_LEVEL = 1
 
 TICK_SECONDS = 1.0
 """The Date header's resolution, and how exactly clients' times are kept; each tick is a wake-up."""
+
+TELL_SECONDS = 60.0
+"""How often the log tells that connections cannot be accepted, or fail in asyncio's own hands."""
 
 STOP_SECONDS = 0.5
 """The daemon ends within 2 s; a slow client does not get more of it than this."""
@@ -146,11 +151,17 @@ class _Server(uvicorn.Server):
     """uvicorn looks ten times a second whether it is to end: most of an idle agent's CPU."""
 
     def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], web: WebFile | None
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        web: WebFile | None,
+        log: Logger | None,
     ) -> None:
         super().__init__(config)
         self._sockets = sockets
         self._web = web
+        self._log = log
+        self._told_at = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = asyncio.Event()
 
@@ -158,6 +169,7 @@ class _Server(uvicorn.Server):
         """Renew what uvicorn's tick renews (the Date header), and look after the connections and
         the web configuration, until ``end``."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._tell)
         for listener in self._sockets:
             listener.listen(LISTEN_BACKLOG)  # uvicorn has set it to what it accepts at a time
         while not await self.on_tick(0):
@@ -170,6 +182,14 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._ending.wait(), TICK_SECONDS)
             except TimeoutError:
                 pass  # as nearly always: it is time for the next look
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Where descriptors are used up, asyncio would print a traceback for each connection that
+        waits, every second: clients would fill the log."""
+        if self._log is not None and loop.time() - self._told_at >= TELL_SECONDS:
+            self._told_at = loop.time()
+            why = f"{context.get('message')}: {context.get('exception')}"
+            self._log.warning("listener_failing", detail=why)
 
     def end(self) -> None:
         """Ask from another thread to end now."""
@@ -188,6 +208,7 @@ class HttpServer:
         port: int,
         limits: HttpLimits | None = None,
         web: WebFile | None = None,
+        log: Logger | None = None,
     ) -> None:
         """``web`` says who may connect and ask; None: everyone, without encryption."""
         limits = limits or _limits()
@@ -208,6 +229,7 @@ class HttpServer:
             ),
             [self._socket],
             web,
+            log,
         )
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         name = self._socket.getsockname()

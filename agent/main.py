@@ -9,23 +9,21 @@ from dataclasses import dataclass, replace
 
 from agent import __version__
 from agent.alerts.book import AlertBook
-from agent.alerts.book_file import BookFile, BookSaver
 from agent.alerts.handover import AlertHandover
 from agent.config import Config, config_hash, split_listen_address
 from agent.delivery.delivery import Delivery, DeliveryTools
-from agent.delivery.record_file import RecordFile
 from agent.delivery.wire import instance_of
 from agent.export_control import ExportControl
-from agent.history.recorder import HistoryRecorder, wear_refusal
 from agent.host_state import HostSettings, HostState
 from agent.host_watch import HostWatch
 from agent.http import HttpServer, application
+from agent.kept_state import keep_state
 from agent.learning.learning import Learning
 from agent.learning.memory import LearnedState
-from agent.learning.memory_file import MemoryFile
-from agent.learning.memory_saver import MemorySaver
+from agent.leftovers import remove_leftovers
 from agent.logs import logger_for
 from agent.loop import Logger, Loop, Published
+from agent.patience import Questions, real_paths, state_directory_in_time
 from agent.probing.settings import probing_settings
 from agent.recording.recorder import Recorder, host_facts
 from agent.recording.recording import RecordingHeader
@@ -36,26 +34,21 @@ from agent.self_limits import SelfLimits, restrained
 from agent.signal_queue import SignalQueue, has_terminal
 from agent.simulator import ChildProcessSimulator
 from agent.snapshot import Snapshot
-from agent.state_directory import StateDirectory, choose_state_directory
 from agent.systemd import ServiceManager
-from agent.textfile import TextfileExporter
 from agent.watch_tools import WatchTools
-from agent.wear.ledger import WearLedger
 from agent.wear.own_files import OwnFiles
 from agent.web_file import WebFile
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
-from probes.rocksdb.secondary import remove_private_leftovers
-from probes.scratch import default_candidates, remove_scratch_leftovers
+from probes.write_budget import WriteBudget
 
 LAST_TICK_SECONDS = 0.1
 """How long a tick under way may take to end; one that hangs is left behind."""
 
-STATE_PURPOSE = "state"
 RECORDING_PURPOSE = "recording"
-HISTORY_PURPOSE = "history"
 TEXTFILE_PURPOSE = "textfile"
-"""What the bytes of the agent's own files are charged as."""
+SECONDARY_PURPOSE = "secondary"
+"""What the bytes of the agent's own files are charged as, beside what it keeps between runs."""
 
 EXPORT_END_SECONDS = 0.2
 """How long the exports under way may take to end; the textfile is removed then."""
@@ -111,47 +104,27 @@ def _host_settings(config: Config, state_directory: str | None, rarer: float = 1
 
 
 def _recorder(
-    record_to: RecordTo, config: Config, learning: Learning, clock: SystemClock, log: Logger
+    record_to: RecordTo,
+    config: Config,
+    database_paths: list[str],
+    learning: Learning,
+    own_files: OwnFiles,
+    clock: SystemClock,
+    log: Logger,
 ) -> Recorder:
     wall = clock.wall()
     return Recorder(
         record_to.path,
         RecordingHeader(__version__, wall, config, host_facts(), learning.memory(wall)),
         log,
+        own_files.budget(os.path.dirname(os.path.abspath(record_to.path)), RECORDING_PURPOSE),
         limit_bytes=record_to.limit_bytes,
-        database_paths=_database_paths(config),
+        database_paths=database_paths,
     )
-
-
-def _history(
-    config: Config,
-    directory: StateDirectory,
-    ledger: WearLedger,
-    own_files: OwnFiles,
-    log: Logger,
-) -> HistoryRecorder | None:
-    """None where nothing is kept on disk."""
-    if directory.path is None:
-        return None
-    carrier = own_files.add(directory.path, HISTORY_PURPOSE, lambda: history.written_bytes)
-    history = HistoryRecorder(
-        directory,
-        log,
-        lambda: None if carrier is None else wear_refusal(ledger.view(), carrier.key),
-        config.history,
-    )
-    return history
 
 
 def _database_paths(config: Config) -> list[str]:
     return [path for database in config.databases for path in (database.path, *database.db_paths)]
-
-
-def _scratch_parents(config: Config, environ: Mapping[str, str]) -> list[str]:
-    """Where scratch files of an earlier run may lie."""
-    candidates = [default_candidates(path, environ) for path in ("/", *_database_paths(config))]
-    named = () if config.scratch is None else (config.scratch,)
-    return list(dict.fromkeys((*named, *(path for paths in candidates for path in paths))))
 
 
 def run_daemon(
@@ -182,8 +155,8 @@ class Daemon:
         self._clock = clock = SystemClock()
         self._runner = ProcessGroupRunner()
         private_parent = private_directory_parent(environ)
-        remove_private_leftovers(private_parent)
-        remove_scratch_leftovers(_scratch_parents(config, environ))
+        questions = Questions(clock)
+        remove_leftovers(config, environ, private_parent, questions)
         self._simulator_runner = ProcessGroupRunner()
         self._published = published = Published(self._children_cpu_seconds)
 
@@ -192,35 +165,18 @@ class Daemon:
         web = None if web_file is None else WebFile(web_file, log, clock)
         if web is not None:
             published.web_status = web.status
-        self._server = HttpServer(application(published, clock), host, port, web=web)
+        self._server = HttpServer(application(published, clock), host, port, web=web, log=log)
 
-        self._state_directory = directory = StateDirectory(
-            choose_state_directory(config.state, environ, _database_paths(config))
-        )
-        memory_file = MemoryFile(directory, log)
-        learning = Learning(memory_file.load())
-        self._saver = MemorySaver(learning, memory_file)
-        book_file = BookFile(directory, log)
-        book = book_file.load()
-        delivery_file = RecordFile(directory, log)
+        known = real_paths(_database_paths(config), questions)
+        state_path = state_directory_in_time(config.state, environ, known, questions, log)
+        self._kept = kept = keep_state(state_path, config.history, clock, log)
+        if kept.history is not None:
+            published.history_status = kept.history.status
         self._recorder = recorder = (
-            None if record_to is None else _recorder(record_to, config, learning, clock, log)
+            None
+            if record_to is None
+            else _recorder(record_to, config, known, kept.learning, kept.own_files, clock, log)
         )
-        self._ledger = ledger = WearLedger(directory, log)
-        ledger.start()
-        self._own_files = own_files = OwnFiles(ledger, clock)
-        files = (memory_file, book_file, delivery_file)
-        carrier = own_files.add(
-            directory.path, STATE_PURPOSE, lambda: sum(file.written_bytes for file in files)
-        )
-        if carrier is not None:
-            ledger.keeps_its_file_on(carrier.key)
-        if recorder is not None and record_to is not None:
-            place = os.path.dirname(os.path.abspath(record_to.path))
-            own_files.add(place, RECORDING_PURPOSE, lambda: recorder.written_bytes)
-        self._history = _history(config, directory, ledger, own_files, log)
-        if self._history is not None:
-            published.history_status = self._history.status
 
         self._watch = HostWatch(
             WatchTools(
@@ -229,30 +185,32 @@ class Daemon:
                 self._runner,
                 private_parent,
                 environ,
-                directory.path,
-                ledger,
-                own_files.names(),
+                state_path,
+                kept.ledger,
+                kept.own_files,
+                kept.own_files.budget(private_parent, SECONDARY_PURPOSE),
             )
         )
-        self._state = host_state_for(config, learning, directory.path, book)
+        self._state = host_state_for(config, kept.learning, state_path, kept.book)
         instance = instance_of(
             host, split_listen_address(self._server.address)[1], socket.gethostname()
         )
         tools = DeliveryTools(
             clock, log, environ, instance, self._runner, lambda: published.scrapes
         )
-        self._delivery = Delivery(config.alerting.delivery, tools, delivery_file)
+        self._delivery = Delivery(config.alerting.delivery, tools, kept.delivery_file)
         published.delivery_status = self._delivery.status
-        book_saver = BookSaver(book_file, book.revision)
-        self._handover = AlertHandover(self._state, book_saver, log, self._delivery)
+        self._handover = AlertHandover(self._state, kept.book_saver, log, self._delivery)
         self._exports = ExportControl(
-            published, clock, log, environ, self._server.address, self._charge_textfile
+            published, clock, log, environ, self._server.address, self._textfile_budget
         )
         published.export_statuses = self._exports.status
 
         self._restraint = Restraint(SelfLimits())
         self._restrained_to = self._restraint.degradation.level
-        self._reload = ConfigReload(config, read_config, self._apply, clock, log, directory.path)
+        self._reload = ConfigReload(
+            config, read_config, self._apply, clock, log, state_path, questions
+        )
         self._loop = Loop(
             self._watch,
             self._state,
@@ -277,12 +235,12 @@ class Daemon:
         address = self._server.address
         self._log.info("started", version=__version__, address=address, pid=os.getpid())
         after_tick: list[Callable[[Snapshot], None]] = [
-            self._saver.after_tick,
+            self._kept.memory_saver.after_tick,
             self._handover.after_tick,
         ]
-        if self._history is not None:
-            after_tick.append(self._history.after_tick)
-        after_tick += [self._charge_own_files, self._restrain]
+        if self._kept.history is not None:
+            after_tick.append(self._kept.history.after_tick)
+        after_tick.append(self._restrain)
         ticking = threading.Thread(target=self._loop.run, args=after_tick, name="loop", daemon=True)
         ticking.start()
         try:
@@ -306,25 +264,21 @@ class Daemon:
     def _children_cpu_seconds(self) -> dict[str, float]:
         return {**self._runner.cpu_seconds(), **self._simulator_runner.cpu_seconds()}
 
-    def _charge_textfile(self, textfile: TextfileExporter) -> None:
-        directory = os.path.dirname(textfile.path)
-        self._own_files.add(directory, TEXTFILE_PURPOSE, lambda: textfile.written_bytes)
+    def _textfile_budget(self, path: str) -> WriteBudget:
+        return self._kept.own_files.budget(os.path.dirname(path), TEXTFILE_PURPOSE)
 
     def _apply(self, wanted: Config) -> None:
         """Let a configuration take effect, as far as the agent's own limits allow."""
         in_force = restrained(wanted, self._restraint.degradation)
         self._watch.configure(in_force)
         rarer = self._restraint.degradation.children_factor
-        settings = _host_settings(in_force, self._state_directory.path, rarer)
+        settings = _host_settings(in_force, self._kept.directory.path, rarer)
         self._state.configure(replace(settings, config_hash=config_hash(wanted)))
         self._loop.pace(in_force.tick_seconds)
         self._delivery.configure(in_force.alerting.delivery)
         self._exports.configure(in_force.textfile, in_force.otlp)
-        if self._history is not None:
-            self._history.configure(in_force.history)
-
-    def _charge_own_files(self, _: Snapshot) -> None:
-        self._own_files.charge()
+        if self._kept.history is not None:
+            self._kept.history.configure(in_force.history)
 
     def _restrain(self, snapshot: Snapshot) -> None:
         """Do less once the agent itself takes more than it may."""
@@ -352,22 +306,24 @@ class Daemon:
 
     def _stop(self, ticking: threading.Thread) -> None:
         """End all parts; one that fails to end costs only what it had still to do."""
+        kept = self._kept
         steps: list[Callable[[], object]] = [
             self._loop.stop,
+            self._delivery.retire,
             # Programs first: they write to the disk; the listener only waits for readers.
             self._runner.stop,
             self._simulator_runner.stop,
             lambda: ticking.join(LAST_TICK_SECONDS),
             lambda: self._exports.stop(EXPORT_END_SECONDS),
             lambda: None if self._recorder is None else self._recorder.close(RECORDING_END_SECONDS),
-            lambda: None if self._history is None else self._history.close(STATE_END_SECONDS),
-            lambda: self._saver.close(self._clock.wall(), STATE_END_SECONDS),
+            lambda: None if kept.history is None else kept.history.close(STATE_END_SECONDS),
+            lambda: kept.memory_saver.close(self._clock.wall(), STATE_END_SECONDS),
             lambda: self._delivery.close(DELIVERY_END_SECONDS),
             lambda: self._handover.close(STATE_END_SECONDS),
             lambda: self._watch.close(CLEAN_UP_SECONDS),
-            self._own_files.charge,
-            lambda: self._ledger.close(STATE_END_SECONDS),
-            self._state_directory.close,
+            kept.own_files.close,
+            lambda: kept.ledger.close(STATE_END_SECONDS),
+            kept.directory.close,
             self._server.stop,
         ]
         for step in steps:

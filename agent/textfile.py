@@ -15,12 +15,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.atomic_file import PAGE_BYTES
+from agent.atomic_file import replacing_bytes
 from agent.exports import Arrived, ExportFailed
 from agent.loop import Published
 from agent.metrics import SnapshotCollector
 from probes.clock import Clock
 from probes.scratch import enclosing_database
+from probes.write_budget import WriteBudget
 
 MODE: Final = 0o644
 """node_exporter runs as another user; the page has no secrets but names and rates."""
@@ -31,10 +32,9 @@ class TextfileExporter:
 
     name = "textfile"
 
-    def __init__(self, path: str, published: Published, clock: Clock) -> None:
+    def __init__(self, path: str, published: Published, clock: Clock, budget: WriteBudget) -> None:
         self.path = path
-        self.written_bytes = 0
-        """Whole pages, the directory's among them."""
+        self._budget = budget
         self._published = published
         self._directory, name = os.path.split(path)
         # Not ending in .prom: node_exporter reads whatever does.
@@ -48,10 +48,20 @@ class TextfileExporter:
         """Write the page of now; None before the first tick. ExportFailed."""
         if self._published.get() is None:
             return None
+        content = generate_latest(self._registry)
+        size_bytes = replacing_bytes(len(content))
+        refusal = self._budget.ask(size_bytes)
+        if refusal is not None:
+            raise ExportFailed(f"{self.path} is not written: {refusal}")
+        written_bytes = 0
         try:
-            self._replace(generate_latest(self._registry))
+            descriptor = self._new_file()
+            written_bytes = size_bytes  # all of it, perhaps, also where it fails from here on
+            self._replace(descriptor, content)
         except OSError as error:
             raise ExportFailed(f"{self.path} cannot be written: {error.strerror}") from error
+        finally:
+            self._budget.done(written_bytes)
         return Arrived()
 
     def abort(self) -> None:
@@ -59,6 +69,7 @@ class TextfileExporter:
 
     def close(self) -> None:
         """Remove the file, if it is this exporter's."""
+        self._budget.close()
         if not self._is_ours:
             return
         try:
@@ -66,7 +77,7 @@ class TextfileExporter:
         except OSError:
             pass  # somebody did, or the directory is not to be written any more
 
-    def _replace(self, content: bytes) -> None:
+    def _new_file(self) -> int:
         database = enclosing_database(self._directory, ())
         if database is not None:
             raise ExportFailed(f"{self.path} lies in the database {database}")
@@ -75,7 +86,9 @@ class TextfileExporter:
         except FileNotFoundError:
             pass  # the usual case
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._beside, flags, MODE)
+        return os.open(self._beside, flags, MODE)
+
+    def _replace(self, descriptor: int, content: bytes) -> None:
         try:
             os.fchmod(descriptor, MODE)  # whatever the umask
             left = memoryview(content)
@@ -90,7 +103,6 @@ class TextfileExporter:
         finally:
             os.close(descriptor)
         self._is_ours = True
-        self.written_bytes += -(-len(content) // PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES
 
 
 class _Timestamp(Collector):

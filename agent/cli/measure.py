@@ -43,12 +43,20 @@ def probe_disk(path: str, seconds: float, as_json: bool) -> None:
     "--path", type=PATH, required=True, help="A directory; the scratch file goes into it."
 )
 @click.option("--mode", type=click.Choice(MODES), default="fast", show_default=True)
+@click.option("--force", is_flag=True, help="Run also while a database or the budget forbids it.")
+@click.option("--state", type=PATH, metavar="DIR", help="Where the daemon keeps its account.")
 @json_option
-def probe_fio(path: str, mode: str, as_json: bool) -> None:
-    """Measure the write bandwidth with fio; writes to the device, within the mode's limits."""
-    from agent.commands.probes import print_fio
+def probe_fio(path: str, mode: str, force: bool, state: str | None, as_json: bool) -> None:
+    """Measure the write bandwidth with fio; writes to the device, within the mode's limits.
 
-    raise SystemExit(print_fio(path, mode, as_json=as_json))
+    Refuses when the daemon would not run it either, and is charged to the same wear budget.
+    """
+    from agent.commands.probe_fio import FioRequest
+    from agent.commands.probe_fio import probe_fio as run_probe
+    from probes.fio import FioMode
+
+    state = None if state is None else os.path.abspath(state)
+    raise SystemExit(run_probe(FioRequest(path, FioMode(mode), force, state, as_json), os.environ))
 
 
 @probe.command("rocksdb")

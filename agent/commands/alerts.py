@@ -12,10 +12,11 @@ from typing import Literal
 import click
 
 from agent.alerts.orders import MAX_COMMENT, Order
-from agent.alerts.orders_file import TooManyOrders, change_orders
+from agent.alerts.orders_file import FILE_NAME, TooManyOrders, change_orders
 from agent.alerts.rules import ALERT_NAME
 from agent.atomic_file import UnusableFile
 from agent.client import NoDaemon, fetch_status
+from agent.commands.accounting import account_for_file
 from agent.probing.pause import InvalidDuration, parse_duration
 from agent.status_documents import AlertDocument, StatusDocument
 
@@ -282,6 +283,7 @@ def _named_directory(state: str) -> str:
 def _change(directory: str, change: Callable[[tuple[Order, ...]], tuple[Order, ...]]) -> None:
     try:
         change_orders(directory, change, time.time())
+        account_for_file(os.path.join(directory, FILE_NAME), os.environ, state=directory)
     except OSError as error:
         raise _Refused(
             f"{directory}: {error.strerror}; do this as the daemon's user or as root"

@@ -37,7 +37,7 @@ from agent.calibrate.scratch_directory import (
 from agent.calibrate.subject import Subject, read_subject
 from agent.calibrate.text import result_lines, size_text
 from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
-from agent.commands.accounting import account_for
+from agent.commands.accounting import account_for, account_for_file
 from agent.commands.calibrate_checks import (
     DEFAULT_COMPACTION_FILES,
     DEFAULT_SLOWDOWN_FILES,
@@ -278,7 +278,9 @@ def _save(result: CalibrationResult, request: Request, environ: Mapping[str, str
         if directory is None:
             reason = "no state directory can be written to; pass --state DIR"
         else:
-            return save_result(directory, result)
+            path = save_result(directory, result)
+            account_for_file(path, environ, state=directory)
+            return path
     except StateDirectoryError as error:
         reason = str(error)
     except OSError as error:

@@ -6,6 +6,7 @@ import time
 import click
 
 from agent.client import NoDaemon, fetch_status
+from agent.commands.accounting import account_for_file
 from agent.probing.pause import InvalidDuration, Pause, parse_duration
 from agent.probing.pause_file import remove_pause, write_pause
 
@@ -24,6 +25,7 @@ def pause(url: str, state: str | None, duration: str) -> int:
         path = write_pause(directory, Pause(now, now + seconds, os.getuid()))
     except OSError as error:
         return _fail(f"{directory}: {error.strerror}; pause as the daemon's user or as root")
+    account_for_file(path, os.environ, state=directory)
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now + seconds))
     click.echo(f"no probe writes until {until} ({path}); 'smaxd resume' ends this")
     return 0

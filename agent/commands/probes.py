@@ -9,14 +9,12 @@ from typing import Any
 import click
 import msgspec
 
-from agent.commands.accounting import account_for
 from agent.main import private_directory_parent
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from probes.diskstats import DiskstatsProbe, disk_rates
 from probes.errors import NoData, ProbeError
-from probes.fio import DEFAULT_LIMITS, FioMode, FioProbe
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe, parse_log
 from probes.rocksdb.manifest import ManifestProbe
@@ -24,7 +22,6 @@ from probes.rocksdb.options import OptionsProbe, as_reached
 from probes.rocksdb.samples import ManifestSample
 from probes.rocksdb.secondary import SecondaryProbe
 from probes.rocksdb.wal import WalProbe
-from probes.scratch import choose_scratch_directory, remove_scratch_directory
 
 MIB = 1048576.0
 
@@ -60,54 +57,6 @@ def print_disk(path: str, seconds: float, *, as_json: bool) -> int:
             f"{rates.read_bytes_per_second / MIB:,.1f} MiB/s read, "
             f"queue {rates.mean_queue_depth:.1f}"
         )
-    return 0
-
-
-def print_fio(path: str, mode: str, *, as_json: bool) -> int:
-    """One fio run in a private directory below ``path``."""
-    clock, runner = SystemClock(), ProcessGroupRunner()
-    kind = FioMode(mode)
-    try:
-        device = BlockDeviceProbe(path, clock).read()
-    except ProbeError:
-        device = None  # fio measures the path all the same, only the others' writes are unknown
-    try:
-        directory = choose_scratch_directory(path, path, (), ())
-        probe = FioProbe(
-            directory,
-            clock,
-            runner,
-            kind,
-            DEFAULT_LIMITS[kind],
-            device_devnum=None if device is None else device.device.devnum,
-            diskstats=DiskstatsProbe(clock).read,
-        )
-        try:
-            sample = probe.read()
-        finally:
-            remove_scratch_directory(directory)
-            # A run that failed, or was ended, has written, too.
-            if device is not None and probe.written_bytes_total:
-                account_for(probe.written_bytes_total, "fio", device, os.environ)
-    except ProbeError as error:
-        return _failed(error)
-    if as_json:
-        _print_json(sample)
-        return 0
-    spread = "" if sample.spread_ratio is None else f", spread {100 * sample.spread_ratio:.0f} %"
-    click.echo(f"{sample.write_bytes_per_second / MIB:,.1f} MiB/s sequential direct writes{spread}")
-    if sample.other_write_bytes_per_second is not None:
-        others = sample.other_write_bytes_per_second / MIB
-        click.echo(f"{others:,.1f} MiB/s written by others meanwhile")
-    if sample.latency_p50_seconds is not None and sample.latency_p99_seconds is not None:
-        click.echo(
-            f"latency p50 {1000 * sample.latency_p50_seconds:.2f} ms, "
-            f"p99 {1000 * sample.latency_p99_seconds:.2f} ms per 1 MiB"
-        )
-    click.echo(
-        f"{sample.written_bytes / MIB:,.0f} MiB written in {sample.runtime_seconds:.1f} s "
-        f"by fio {sample.fio_version} ({sample.mode})"
-    )
     return 0
 
 

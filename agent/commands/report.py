@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 
 from agent import __version__
+from agent.commands.accounting import account_for_file
 from agent.commands.history import NotToBeHad, Wanted, read_past
 from agent.history.report import report_page
 
@@ -29,6 +30,8 @@ def write_report(wanted: Wanted, output: str, environ: Mapping[str, str]) -> int
     except OSError as error:
         click.echo(f"smaxd: {output} cannot be written: {error.strerror}", err=True)
         return 1
+    if os.path.isfile(output):
+        account_for_file(output, environ, state=wanted.state)
     click.echo(f"{output}: {len(page.encode()) // 1024} KiB")
     return 0
 

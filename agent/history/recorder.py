@@ -1,9 +1,9 @@
 """Records the history beside the tick.
 
-    recorder = HistoryRecorder(directory, log, refusal, settings)
+    recorder = HistoryRecorder(directory, log, budget, settings)
     recorder.after_tick(snapshot)      # in the tick: takes numbers out of it, never waits
     recorder.configure(settings)       # between two ticks
-    recorder.status(); recorder.written_bytes
+    recorder.status()
     recorder.close(wait_seconds)
 
 A thread of its own writes what was gathered, in one transaction a minute: the file may lie on the
@@ -11,12 +11,12 @@ very device that is saturated. What cannot be written waits, up to a limit, and 
 and counted; the reason is told once. A file that is damaged is set aside and another one begun.
 """
 
+import contextlib
 import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,16 +24,28 @@ import structlog
 
 from agent.config import HistorySettings
 from agent.history.sample import Sample, Sampler
-from agent.history.schema import FILE_NAME, is_damage
+from agent.history.schema import FILE_NAME, PAGE_BYTES, is_damage
 from agent.history.status import HistoryStatus
-from agent.history.store import NewerHistory, Store, written_by_this_thread
+from agent.history.store import (
+    CHECKPOINT_PAGES,
+    NewerHistory,
+    Store,
+    written_by_this_thread,
+)
 from agent.history.store_file import DamagedHistory, set_aside
 from agent.snapshot import Snapshot
 from agent.state_directory import Ownership, StateDirectory
-from agent.wear.ledger import WearView
+from probes.write_budget import WriteBudget
 
 COMMIT_SECONDS: Final = 60.0
 """Each commit writes the last page of every table anew, however little is added."""
+
+COMMIT_BYTES: Final = 256 * 1024
+"""What a commit writes at most, but for dozens of databases. What goes beyond is counted all the
+same, afterwards."""
+
+CHECKPOINT_BYTES: Final = CHECKPOINT_PAGES * PAGE_BYTES
+"""What the commit writes besides, at most, that finds the log long enough."""
 
 WAITING_ROWS: Final = 5000
 """How much may wait for a file that cannot be written: half an hour of four databases."""
@@ -61,20 +73,6 @@ class _Obstacle:
     detail: str
 
 
-def wear_refusal(view: WearView, device: str) -> str | None:
-    """Why nothing more may be written to a device now; None while something may.
-
-    Where the account was lost nothing is refused: that stops the probes for a day, which write a
-    hundred times as much at once, and must not cost a day of history as well.
-    """
-    if view.refused is not None:
-        return None
-    for account in view.accounts:
-        if account.device == device and account.remaining_bytes <= 0:
-            return f"the agent has written all it may to {device} within 24 hours"
-    return None
-
-
 class HistoryRecorder:
     """One per agent; ``directory`` must have a path."""
 
@@ -82,13 +80,13 @@ class HistoryRecorder:
         self,
         directory: StateDirectory,
         log: Logger,
-        wear_refusal: Callable[[], str | None],
+        budget: WriteBudget,
         settings: HistorySettings,
     ) -> None:
         self._directory = directory
         self._path = os.path.join(directory.path or "", FILE_NAME)
         self._log = log
-        self._wear_refusal = wear_refusal
+        self._budget = budget
         self._settings = settings
         # The tick's side.
         self._sampler = Sampler()
@@ -106,7 +104,8 @@ class HistoryRecorder:
         self._rows_total = 0
         self._size_bytes: int | None = None
         self._last_commit: float | None = None
-        self._written_bytes = 0
+        self._counted_from = 0
+        self._log_bytes = 0  # what has gone into SQLite's log, at most
         self._lost = False
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
         self._thread.start()
@@ -162,11 +161,6 @@ class HistoryRecorder:
             None if obstacle is None else obstacle.reason,
         )
 
-    @property
-    def written_bytes(self) -> int:
-        """Bytes sent to the device so far, for the wear account, purpose "history"."""
-        return self._written_bytes
-
     def _offer(self) -> None:
         self._idle.clear()
         self._jobs.put(self._batch)
@@ -186,6 +180,8 @@ class HistoryRecorder:
 
     def _work(self) -> None:
         settings = self._settings
+        with contextlib.suppress(OSError):  # there is none, or the commit will say what is wrong
+            self._log_bytes = os.stat(f"{self._path}-wal").st_size
         while True:
             job = self._jobs.get()
             if isinstance(job, list):
@@ -193,15 +189,34 @@ class HistoryRecorder:
                 try:
                     self._commit(settings)
                 finally:
-                    # All that this thread writes is the history.
-                    self._written_bytes = written_by_this_thread()
+                    self._tell_budget()
                     self._idle.set()
                 continue
+            # Closed it is in any case; that copies the log.
+            self._ask_budget(COMMIT_BYTES + CHECKPOINT_BYTES)
             self._close_store()
-            self._written_bytes = written_by_this_thread()
+            self._tell_budget()
             if isinstance(job, _Stop):
                 return
             settings = job
+
+    def _ask_to_commit(self) -> str | None:
+        """Why no commit may be written; None when it may be."""
+        long = self._log_bytes + COMMIT_BYTES > CHECKPOINT_BYTES
+        return self._ask_budget(COMMIT_BYTES + CHECKPOINT_BYTES * long)
+
+    def _ask_budget(self, size_bytes: int) -> str | None:
+        refusal = self._budget.ask(size_bytes)
+        self._counted_from = written_by_this_thread()  # asking writes, too, on its own account
+        return refusal
+
+    def _tell_budget(self) -> None:
+        """All else that this thread writes is the history."""
+        now = written_by_this_thread()
+        written_bytes, self._counted_from = now - self._counted_from, now
+        self._budget.done(written_bytes)
+        # So much was never one commit alone: the log begins anew.
+        self._log_bytes = 0 if written_bytes > COMMIT_BYTES else self._log_bytes + written_bytes
 
     def _commit(self, settings: HistorySettings) -> None:
         """Write what waits, or say what is in the way; raises nothing."""
@@ -225,7 +240,7 @@ class HistoryRecorder:
             return _Obstacle("state_in_use", "another smaxd keeps its history there; pass --state")
         if ownership is not Ownership.HELD:
             return _Obstacle("state_not_kept", "the state directory cannot be locked; pass --state")
-        refusal = self._wear_refusal()
+        refusal = self._ask_to_commit()
         if refusal is not None:
             return _Obstacle("wear_budget_used", refusal)
         try:

@@ -4,7 +4,9 @@
     view = learning.update(key, observation, estimates, phase)          # once per tick and database
     learning.forget(path)                      # a database is no longer watched
     baseline = learning.baseline(device, measured_bytes_per_second, wall_seconds)
+    learning.probing(device)                   # ProbingMemory; remember_probing(entry) keeps it
     learning.revision                          # grows when something worth saving was learned
+    learning.urgent_revision                   # the last of them that a kill must not cost
     learning.memory(wall_seconds)              # LearnedState, to be saved
 
     update(
@@ -27,8 +29,17 @@ import msgspec
 from agent.learning.calibration import Calibration
 from agent.learning.episodes import Episode, EpisodeDetector
 from agent.learning.labels import Label, RawEstimate
-from agent.learning.memory import DatabaseMemory, DeviceIdentity, DeviceMemory, LearnedState, pruned
+from agent.learning.memory import (
+    DatabaseMemory,
+    DeviceIdentity,
+    DeviceMemory,
+    LearnedState,
+    ProbingMemory,
+    RunsMemory,
+    pruned,
+)
 from agent.learning.observation import EpisodeObservation
+from agent.learning.probing_memories import News, ProbingMemories
 from agent.models.estimate import CalibratedEstimate, Estimate
 from agent.models.prediction import Prediction
 from agent.models.select import Recommendation
@@ -110,8 +121,13 @@ class Learning:
     def __init__(self, remembered: LearnedState) -> None:
         self._remembered = {entry.path: entry for entry in remembered.databases}
         self._devices = {entry.device.key: entry for entry in remembered.devices}
+        self._probing = ProbingMemories(remembered.probing)
         self._databases: dict[str, _Database] = {}
         self.revision = 0
+        self.urgent_revision = 0
+        """The revision of the last news: an episode that was counted, or is over, a capacity that
+        was measured, a run of fio that began or ended. They are rare; how an episode under way goes
+        on is told every minute."""
 
     def update(
         self,
@@ -177,16 +193,23 @@ class Learning:
     def _learn(self, database: _Database, episode: Episode) -> None:
         if database.calibration.label(episode):
             self.revision += 1
+            if episode.status != "open":
+                self.urgent_revision = self.revision
         if episode.kind == "floor":
             return
         counted = database.counted == episode.started_wall_seconds
         if episode.status == "withdrawn" and counted:
             database.episodes_total -= 1
             database.counted = None
+            self._news()
         elif episode.status != "withdrawn" and not counted:
             database.episodes_total += 1
             database.counted = episode.started_wall_seconds
-            self.revision += 1
+            self._news()
+
+    def _news(self) -> None:
+        self.revision += 1
+        self.urgent_revision = self.revision
 
     def _remember(
         self,
@@ -226,7 +249,7 @@ class Learning:
         best = None if known is None else known.baseline_bytes_per_second
         if measured_bytes_per_second is not None and (best or 0.0) < measured_bytes_per_second:
             known = DeviceMemory(device, measured_bytes_per_second, wall_seconds, wall_seconds)
-            self.revision += 1
+            self._news()
         elif known is not None:
             known = DeviceMemory(
                 device, known.baseline_bytes_per_second, known.measured_wall_seconds, wall_seconds
@@ -236,6 +259,25 @@ class Learning:
         self._devices[device.key] = known
         return known.baseline_bytes_per_second
 
+    def probing(self, device: DeviceIdentity) -> ProbingMemory | None:
+        """How it was last measured; None where nothing is known of it.
+
+        What was measured before this was kept had its longer run as well.
+        """
+        known = self._probing.get(device)
+        if known is None and (old := self._devices.get(device.key)) is not None:
+            runs = RunsMemory(long_run_done=True)
+            return ProbingMemory(device, None, runs, old.seen_wall_seconds)
+        return known
+
+    def remember_probing(self, entry: ProbingMemory) -> None:
+        """Keep how a device was last measured; to be told every tick."""
+        news = self._probing.remember(entry)
+        if news is News.AT_ONCE:
+            self._news()
+        elif news is News.LATER:
+            self.revision += 1
+
     def memory(self, wall_seconds: float) -> LearnedState:
         """Everything worth keeping, to be saved."""
         followed = {path: d.memory for path, d in self._databases.items() if d.memory is not None}
@@ -243,6 +285,7 @@ class Learning:
             LearnedState(
                 databases=tuple({**self._remembered, **followed}.values()),
                 devices=tuple(self._devices.values()),
+                probing=self._probing.all(),
             ),
             wall_seconds,
         )

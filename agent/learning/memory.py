@@ -1,6 +1,6 @@
 """Everything that was learned, as it is written down: typed, versioned, pure.
 
-`encode(state) -> bytes`, `decode(raw) -> LearnedState` (raises `UnknownVersion`, `Damaged`).
+`encode(state) -> bytes`, `decode(raw) -> LearnedState` (raises `DamagedState`).
 
 What becomes of it when the host changes, by rule:
 
@@ -11,6 +11,11 @@ What becomes of it when the host changes, by rule:
   (agent.learning.calibration).
 - A device's best known capacity belongs to (name of its model, size), or, where the kernel tells no
   model, to its name and size.
+- What was last measured of a device, and how fio fared on it, belongs to the same. The measurement
+  itself is kept only where the kernel tells a model: without one, another device of this size may
+  have this name by now.
+- Moments are kept by the wall clock. Where that went back since, no age can be told: what was
+  measured then is old, and what is waited for begins anew.
 - What was not seen for KEPT_SECONDS is forgotten, and so are the oldest above MAX_ENTRIES.
 """
 
@@ -20,6 +25,7 @@ from typing import Final
 import msgspec
 
 from agent.learning.labels import Label
+from agent.versioned import DamagedState, decode_versioned
 
 VERSION: Final = 1
 """Grows when an older program could misread the file, and only then: fields are only added."""
@@ -44,6 +50,17 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Equal for the same device under another name, where its model is known."""
         return f"{self.model or self.name}/{self.size_bytes}"
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the same key after a restart means the same device."""
+        return self.model is not None
+
+    def differs(self, later: "DeviceIdentity") -> bool:
+        """Whether what has this name later is certainly another device."""
+        return self.size_bytes != later.size_bytes or (
+            self.lasting and later.lasting and self.model != later.model
+        )
 
     @property
     def nameless_key(self) -> str:
@@ -72,6 +89,41 @@ class DeviceMemory(msgspec.Struct, frozen=True):
     seen_wall_seconds: float
 
 
+class CapacityMemory(msgspec.Struct, frozen=True):
+    """The measurement of a device that is in force, before caps; its time by the wall clock."""
+
+    bytes_per_second: float
+    spread_ratio: float | None
+    lower_bound: bool
+    source: str
+    measured_wall_seconds: float
+
+
+class RunsMemory(msgspec.Struct, frozen=True):
+    """How fio fared on a device (agent.probing.past_runs); times by the wall clock."""
+
+    long_run_done: bool = False
+    fruitless: int = 0  # runs in a row of which nothing is left
+    outcome: str | None = None  # of the last one
+    ended_wall_seconds: float | None = None
+    running_since_wall_seconds: float | None = None
+
+
+class ProbingMemory(msgspec.Struct, frozen=True):
+    """What a device's next run depends on; noted at ``seen_wall_seconds``."""
+
+    device: DeviceIdentity
+    capacity: CapacityMemory | None
+    runs: RunsMemory
+    seen_wall_seconds: float
+
+    def age_seconds(self, then_wall_seconds: float, wall_seconds: float) -> float | None:
+        """How long ago a moment was that is noted here; None: the clock was set back since."""
+        if wall_seconds < max(then_wall_seconds, self.seen_wall_seconds):
+            return None
+        return wall_seconds - then_wall_seconds
+
+
 class LearnedState(msgspec.Struct, frozen=True):
     """The whole file."""
 
@@ -79,18 +131,7 @@ class LearnedState(msgspec.Struct, frozen=True):
     saved_wall_seconds: float = 0.0
     databases: tuple[DatabaseMemory, ...] = ()
     devices: tuple[DeviceMemory, ...] = ()
-
-
-class UnknownVersion(ValueError):
-    """The file was written by another version of the program; the message says which."""
-
-
-class Damaged(ValueError):
-    """The file is not what any version writes; the message says where."""
-
-
-class _Header(msgspec.Struct):
-    version: int
+    probing: tuple[ProbingMemory, ...] = ()
 
 
 def encode(state: LearnedState) -> bytes:
@@ -112,20 +153,11 @@ def _is_text(path: str) -> bool:
 
 
 def decode(raw: bytes) -> LearnedState:
-    """The state again. UnknownVersion and Damaged as their names say."""
-    try:
-        version = msgspec.json.decode(raw, type=_Header).version
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Damaged(str(error)) from error
-    if version != VERSION:
-        raise UnknownVersion(f"version {version}, this program writes {VERSION}")
-    try:
-        state = msgspec.json.decode(raw, type=LearnedState)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Damaged(str(error)) from error
+    """The state again. DamagedState, also for what cannot be true."""
+    state = decode_versioned(raw, VERSION, LearnedState)
     wrong = problem(state)
     if wrong is not None:
-        raise Damaged(wrong)
+        raise DamagedState(wrong)
     return state
 
 
@@ -147,12 +179,21 @@ def problem(state: LearnedState) -> str | None:
                     return f"a prediction for {database.path} has no width that can be"
     identities = [entry.device for entry in state.databases]
     identities += [entry.device for entry in state.devices]
+    identities += [entry.device for entry in state.probing]
     for identity in identities:
         if identity.size_bytes < 0:
             return f"{identity.name} has {identity.size_bytes} bytes"
     for device in state.devices:
         if not _within(RATES, device.baseline_bytes_per_second):
             return f"the baseline of {device.device.name} is not positive, or cannot be"
+    for probed in state.probing:
+        capacity = probed.capacity
+        if capacity is not None and not (
+            _within(RATES, capacity.bytes_per_second) and (capacity.spread_ratio or 0.0) >= 0.0
+        ):
+            return f"the capacity of {probed.device.name} is not positive, or cannot be"
+        if probed.runs.fruitless < 0:
+            return f"{probed.device.name} has {probed.runs.fruitless} runs without a result"
     return None
 
 
@@ -165,11 +206,14 @@ def pruned(state: LearnedState, wall_seconds: float) -> LearnedState:
     oldest = wall_seconds - KEPT_SECONDS
     databases = [entry for entry in state.databases if entry.seen_wall_seconds >= oldest]
     devices = [entry for entry in state.devices if entry.seen_wall_seconds >= oldest]
+    probing = [entry for entry in state.probing if entry.seen_wall_seconds >= oldest]
     databases.sort(key=lambda entry: entry.seen_wall_seconds)
     devices.sort(key=lambda entry: entry.seen_wall_seconds)
+    probing.sort(key=lambda entry: entry.seen_wall_seconds)
     return LearnedState(
         version=VERSION,
         saved_wall_seconds=wall_seconds,
         databases=tuple(databases[-MAX_ENTRIES:]),
         devices=tuple(devices[-MAX_ENTRIES:]),
+        probing=tuple(probing[-MAX_ENTRIES:]),
     )

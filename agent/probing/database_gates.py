@@ -6,18 +6,25 @@ gates.follow(snapshot, findings, now, wall_seconds)  # every tick
 
 from typing import Final
 
-from agent.findings import DatabaseFindings
-from agent.probing.database_opening import DatabaseOpening
+from agent.findings import DatabaseFindings, PathFindings
+from agent.probing.database_opening import NO_DATABASE, DatabaseOpening
 from agent.readings import Known
 from agent.snapshot import DatabaseSnapshot
 from probes.rocksdb.samples import LogSample
+from probes.samples import BlockDeviceSample
 
-NOT_OPEN: Final = frozenset({"not_open", "database_missing", "not_rocksdb"})
+NOT_OPEN: Final = NO_DATABASE | {"not_open"}
 """Why the stalls of a database are not known that nobody can have open."""
 
 NEVER_TOLD: Final = frozenset({"no_log", "log_has_no_events"})
 """Some owners write no LOG at all, or none of its lines: waiting for them would be for ever. Files
 at level 0 and, while fio runs, the put rate and the pressure still tell of a stall."""
+
+ON_NO_DISK: Final = frozenset(
+    {"path_missing", "no_block_device", "several_block_devices", "block_device_gone"}
+)
+"""Why no device is known under a directory that lies on none of those that fio could measure. Any
+other answer, such as a disk that hangs, leaves it where it was seen last."""
 
 
 class DatabaseGates:
@@ -33,6 +40,7 @@ class DatabaseGates:
         self._opening = DatabaseOpening()
         self._incarnation = 0
         self._stall_seconds: float | None = None
+        self._disks: dict[tuple[str, str], frozenset[str]] = {}  # by role and directory
 
     @property
     def opened_at(self) -> float | None:
@@ -51,8 +59,20 @@ class DatabaseGates:
         if database.incarnations != self._incarnation:
             self._incarnation = database.incarnations
             self._stall_seconds = None  # its LOG is counted anew
+        self._disks = {(path.role, path.path): self._disks_under(path) for path in read.paths}
         self._opening.follow(database.incarnations, read, now, wall_seconds)
         self._follow_stalls(database, read, now, wall_seconds)
+
+    def shares_disk(self, device: BlockDeviceSample) -> bool:
+        """Whether a block device is under both: what fio writes to the one, the other waits for."""
+        return any(_stack_of(device) & disks for disks in self._disks.values())
+
+    def _disks_under(self, path: PathFindings) -> frozenset[str]:
+        if isinstance(path.device, Known):
+            return _stack_of(path.device.value)
+        if path.device.reason in ON_NO_DISK:
+            return frozenset()
+        return self._disks.get((path.role, path.path), frozenset())
 
     def _follow_stalls(
         self, database: DatabaseSnapshot, read: DatabaseFindings, now: float, wall_seconds: float
@@ -84,3 +104,7 @@ class DatabaseGates:
         newest = wall_seconds if log.last_wall_seconds is None else log.last_wall_seconds
         at = now - max(0.0, wall_seconds - newest)
         self.stalled_at = at if self.stalled_at is None else max(self.stalled_at, at)
+
+
+def _stack_of(sample: BlockDeviceSample) -> frozenset[str]:
+    return frozenset(layer.devnum for layer in (*sample.layers, sample.device))

@@ -18,6 +18,9 @@ from probes.rocksdb.samples import FingerprintSample, LogSample, WalSample
 LONGEST_RECOVERY_SECONDS: Final = 3600.0
 """An opening that has shown nothing for so long had an end that cannot be seen."""
 
+NO_DATABASE: Final = frozenset({"database_missing", "not_rocksdb"})
+"""Why there is no fingerprint where there is nothing that anybody could be opening."""
+
 CREATION_SECONDS: Final = 1.0
 """IDENTITY is written in the same moment as the first LOG; file times are a little coarser."""
 
@@ -65,6 +68,8 @@ class DatabaseOpening:
         log = read.log.value if isinstance(read.log, Known) else None
         if isinstance(read.fingerprint, Known):
             self._follow_recovery(read.fingerprint.value, read, log, now, wall_seconds)
+        elif read.fingerprint.reason in NO_DATABASE:
+            self._recovery = None  # removed meanwhile: of this one no end will be seen
         if log is not None and not self._log_heard:
             self._log_heard = True
             self._look_back(read, log, now, wall_seconds)

@@ -1,13 +1,16 @@
 """Which device is to be probed now: what one tick knows of the host, for each scheduler. Pure."""
 
+import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from agent.bandwidth import CapacityEstimate
 from agent.findings import DeviceFindings, Findings
+from agent.learning.memory import RunsMemory
 from agent.probing.database_gates import DatabaseGates
-from agent.probing.scheduler import Outcome, ProbeRun, ProbeScheduler, ProbeView
+from agent.probing.past_runs import Outcome, PastRuns
+from agent.probing.scheduler import ProbeRun, ProbeScheduler, ProbeView
 from agent.probing.settings import ProbingSettings
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, ProbingSnapshot
@@ -26,16 +29,18 @@ class HostProbing:
         self._settings = settings
         self._schedulers: dict[str, ProbeScheduler] = {}
         self._runs: dict[str, Counter[str]] = {}
-        self._ended: dict[str, float] = {}
+        self._ended: dict[str, float] = {}  # when the last run ended that was taken into account
         self._databases: dict[str, DatabaseGates] = {}
         self._active_since: dict[str, float] = {}
         self._due: dict[str, ProbeRun] = {}
 
     def configure(self, settings: ProbingSettings) -> None:
-        """Go on with other settings; the schedulers start anew, the gates do not."""
-        if settings != self._settings:
-            self._settings = settings
-            self._schedulers.clear()
+        """Go on with other settings; what was seen, and what is waited for, stays."""
+        self._settings = settings
+        # Whatever the reload was about: it may be what a run was refused for.
+        for scheduler in self._schedulers.values():
+            scheduler.configure(settings.interval_seconds, settings.mode, settings.limits)
+            scheduler.past.retry_what_was_refused()
 
     def follow(
         self, databases: Collection[DatabaseSnapshot], devices: Collection[str], findings: Findings
@@ -44,9 +49,8 @@ class HostProbing:
 
         ``findings`` is what the tick read, of each of ``databases`` too.
         """
-        for name in self._schedulers.keys() - set(devices):
-            del self._schedulers[name]
-            self._due.pop(name, None)
+        for away in self._due.keys() - set(devices):
+            del self._due[away]
         for gone in self._databases.keys() - {database.name for database in databases}:
             del self._databases[gone]
         read = {database.name: database for database in findings.databases}
@@ -59,36 +63,37 @@ class HostProbing:
             if device.fio_active
         }
 
+    def begin(self, device: str, past: PastRuns, since: float = -math.inf) -> None:
+        """Follow a device from now on; ``past`` are its runs so far, of earlier processes, too.
+
+        What ended before ``since`` ran on another device of this name.
+        """
+        settings = self._settings
+        self._schedulers[device] = ProbeScheduler(
+            settings.interval_seconds, settings.mode, settings.limits, past
+        )
+        self._due.pop(device, None)
+        self._ended[device] = since
+
+    def memory(self, device: str, now: float, wall_seconds: float) -> RunsMemory:
+        """What is to be kept of the runs on a device that is followed."""
+        return self._schedulers[device].past.memory(now, wall_seconds)
+
     def decide(
         self,
         device: DeviceFindings,
         findings: Findings,
         estimate: CapacityEstimate,
-        names: Iterable[str],
-        *,
-        known_before: bool,
     ) -> ProbingSnapshot:
-        """Whether to probe ``device`` now; ``names`` are the databases that it carries.
-
-        ``known_before``: it was measured before the agent's start, so that this is no first run.
-        """
-        scheduler = self._schedulers.get(device.name)
-        if scheduler is None:
-            settings = self._settings
-            scheduler = ProbeScheduler(
-                settings.interval_seconds,
-                settings.mode,
-                settings.limits,
-                long_run_done=known_before,
-            )
-            self._schedulers[device.name] = scheduler
+        """Whether to probe ``device`` now."""
+        scheduler = self._schedulers[device.name]
         runs = self._runs.setdefault(device.name, Counter())
         ended = device.fio_ended
-        if ended is not None and self._ended.get(device.name) != ended.at:
+        if ended is not None and ended.at > self._ended[device.name]:
             self._ended[device.name] = ended.at
-            scheduler.finished(ended.at, Outcome(ended.outcome))
+            scheduler.past.finished(ended.at, Outcome(ended.outcome))
             runs[ended.outcome] += 1
-        decision = scheduler.decide(self._view(device, findings, estimate, tuple(names)))
+        decision = scheduler.decide(self._view(device, findings, estimate))
         if decision.run is None:
             self._due.pop(device.name, None)
         else:
@@ -100,10 +105,9 @@ class HostProbing:
         device: DeviceFindings,
         findings: Findings,
         estimate: CapacityEstimate,
-        names: tuple[str, ...],
     ) -> ProbeView:
         now, budget, pause = findings.at, device.budget, findings.pause
-        seen = [self._databases[name] for name in names if name in self._databases]
+        seen = [gates for gates in self._databases.values() if gates.shares_disk(device.sample)]
         return ProbeView(
             now=now,
             enabled=self._settings.enabled,
@@ -125,11 +129,22 @@ class HostProbing:
             free_bytes=device.sample.filesystem_free_bytes,
             size_bytes=device.sample.filesystem_size_bytes,
             budget_remaining_bytes=(
-                budget.value.remaining_bytes if isinstance(budget, Known) else 0
+                budget.value.remaining_bytes - budget.value.kept_for_files_bytes
+                if isinstance(budget, Known)
+                else 0
             ),
             budget_refused=budget if isinstance(budget, Missing) else None,
             measured=estimate.measured,
             contradiction=estimate.contradiction(now),
+            last_failure=next(
+                (
+                    Missing(probe.reason, probe.detail or "")
+                    for probe in findings.probes
+                    if (probe.probe, probe.target) == ("fio", device.name)
+                    and probe.reason is not None
+                ),
+                None,
+            ),
         )
 
     def _other_run(self, device: str, now: float) -> str | None:
@@ -140,12 +155,11 @@ class HostProbing:
         )
         return next((name for name in (*under_way, *self._due) if name != device), None)
 
-    def due(self) -> Mapping[str, ProbeRun]:
+    def due(self, now: float) -> Mapping[str, ProbeRun]:
         """The runs to start now, by device; asking counts as their start. At most one."""
-        due = {name: run for name, run in self._due.items() if name in self._schedulers}
-        self._due.clear()
+        due, self._due = self._due, {}
         for name, run in due.items():
-            self._schedulers[name].started(run)
+            self._schedulers[name].past.started(now, run.mode)
         return due
 
 

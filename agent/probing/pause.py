@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-DEFAULT_SECONDS: Final = 3600.0
 LONGEST_SECONDS: Final = 30 * 86400.0
 
 _DURATION: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)

@@ -1,22 +1,23 @@
 """Whether to run fio on a device now, in which mode, and in one sentence why or why not. Pure.
 
     scheduler = ProbeScheduler(interval_seconds, FioMode.FAST, DEFAULT_LIMITS)
-    decision = scheduler.decide(view)          # every tick
-    if decision.run is not None: ...           # reserve its cost_bytes, start fio with its limits
-        scheduler.started(decision.run)
-    scheduler.finished(now, Outcome.MEASURED)  # or whatever became of it
+    decision = scheduler.decide(view)               # every tick
+    if decision.run is not None: ...                # reserve its cost_bytes, start fio
+        scheduler.past.started(now, decision.run.mode)
+    scheduler.past.finished(now, Outcome.MEASURED)  # or whatever became of it
 
 A run is wanted when it would tell something: nothing is known, natural traffic contradicts what is
 known, or what is known is older than the interval. It is allowed while every gate is open. Gates
 are conditions of this moment, each with a reason of its own; none is closed without being told.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from agent.bandwidth import SATURATED_TRAFFIC, Capacity
+from agent.probing.past_runs import Outcome, PastRuns
 from agent.probing.recent_level import RecentLevel
 from agent.readings import Known, Missing
 from probes.fio import FioLimits, FioMode, must_stay_free_bytes, run_cost_bytes, scratch_file_bytes
@@ -37,9 +38,6 @@ closed for ever on a busy host: what stays high for half an hour is the usual.""
 PRESSURE_UNKNOWN_LIMIT: Final = 0.5
 """For the first three minutes, while nothing is usual yet."""
 
-RETRY_SECONDS: Final = 300.0
-"""After a run that did not measure; doubled by each further one, up to the interval."""
-
 SETTLE_SECONDS: Final = 600.0
 """Between the first measurement and the longer one: the first one's writes must have drained."""
 
@@ -53,15 +51,6 @@ PAUSED: Final = frozenset({"paused", "pause_unknown"})
 CHEAPER: Final = (FioMode.ACCURATE, FioMode.BALANCED, FioMode.FAST)
 
 
-class Outcome(StrEnum):
-    """What became of a run."""
-
-    MEASURED = "measured"
-    ABORTED = "aborted"
-    FAILED = "failed"
-    REFUSED = "refused"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeView:
     """What is known of one device at one moment; None where it is unknown.
@@ -71,8 +60,8 @@ class ProbeView:
     of the last 10 s, ``opening`` whether a database on it is being opened or recovered.
     ``pause_unknown`` and ``stalls_unknown`` are sentences why it cannot be told whether the
     operator has paused, or a database is stalled; ``other_run`` is another device that fio writes
-    to. The last two are of ``CapacityEstimate``: its measurement before caps, and what contradicts
-    it.
+    to. ``measured`` and ``contradiction`` are of ``CapacityEstimate``: its measurement before caps,
+    and what contradicts it. ``last_failure`` is why the last run that ended did not measure.
     """
 
     now: float
@@ -91,6 +80,7 @@ class ProbeView:
     budget_refused: Missing | None = None  # nothing may be written at all, and why
     measured: Known[Capacity] | None
     contradiction: str | None
+    last_failure: Missing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +112,7 @@ class _Answer:
 
 
 class ProbeScheduler:
-    """One device's scheduler.
+    """One device's scheduler; ``past`` are the runs so far.
 
     ``interval_seconds`` is the age at which a measurement that natural traffic did not renew is
     old. ``limits`` has the configured ``mode`` and those it may use instead: cheaper ones when the
@@ -134,36 +124,21 @@ class ProbeScheduler:
         interval_seconds: float,
         mode: FioMode,
         limits: Mapping[FioMode, FioLimits],
-        *,
-        long_run_done: bool = False,
+        past: PastRuns | None = None,
     ) -> None:
-        self._interval_seconds = interval_seconds
-        self._mode = mode
-        self._limits = dict(limits)
+        self.past = past or PastRuns()
+        self.configure(interval_seconds, mode, limits)
         self._pressure = RecentLevel(
             PRESSURE_WINDOW_SECONDS, PRESSURE_STEP_SECONDS, PRESSURE_LEAST_VALUES
         )
-        self._running_mode: FioMode | None = None
-        self._last_end: float | None = None
-        self._last_outcome: Outcome | None = None
-        self._unmeasured_runs = 0
-        self.long_run_done = long_run_done or mode is not FioMode.FAST
-        """Whether the longer run after the first measurement was made; to be kept over restarts."""
 
-    def started(self, run: ProbeRun) -> None:
-        """A run began."""
-        self._running_mode = run.mode
-
-    def finished(self, now: float, outcome: Outcome) -> None:
-        """The run ended, or was refused by the probe itself before it wrote."""
-        if outcome is Outcome.MEASURED:
-            self._unmeasured_runs = 0
-            if self._running_mode not in {None, FioMode.FAST}:
-                self.long_run_done = True
-        else:
-            self._unmeasured_runs += 1
-        self._running_mode = None
-        self._last_end, self._last_outcome = now, outcome
+    def configure(
+        self, interval_seconds: float, mode: FioMode, limits: Mapping[FioMode, FioLimits]
+    ) -> None:
+        """Go on with other settings; what was seen, and what is waited for, stays."""
+        self._interval_seconds = interval_seconds
+        self._mode = mode
+        self._limits = dict(limits)
 
     def decide(self, view: ProbeView) -> ProbeDecision:
         """What to do now; to be asked every tick, for it follows the pressure, too."""
@@ -174,7 +149,7 @@ class ProbeScheduler:
         run, refusal = self._affordable(self._mode if mode is None else mode, view)
         if refusal is not None:
             closed.append(refusal)
-        reasons = tuple(gate.reason for gate in closed)
+        reasons = tuple(dict.fromkeys(gate.reason for gate in closed))
         if not view.enabled:
             answer = _Answer("disabled", "fio is switched off in the configuration")
         elif view.running:
@@ -186,14 +161,6 @@ class ProbeScheduler:
             if mode is not None and run is not None:
                 return ProbeDecision(run, why.reason, why.detail, reasons)
         return ProbeDecision(None, answer.reason, answer.detail, reasons)
-
-    def backing_off_seconds(self, now: float) -> float:
-        """How long no run starts because the last ones measured nothing; 0: not at all."""
-        if self._last_end is None or not self._unmeasured_runs:
-            return 0.0
-        doublings = min(self._unmeasured_runs - 1, 20)
-        pause = min(self._interval_seconds, RETRY_SECONDS * 2.0**doublings)
-        return max(0.0, self._last_end + pause - now)
 
     def _closed_gates(self, view: ProbeView) -> Iterator[_Answer]:
         if view.pause_remaining_seconds is not None:
@@ -228,12 +195,20 @@ class ProbeScheduler:
                 )
         if view.other_run is not None:
             yield _Answer("another_probe", f"fio measures {view.other_run}; one device at a time")
-        waits = self.backing_off_seconds(view.now)
+        waits = self.past.backing_off_seconds(view.now, self._interval_seconds)
         if waits > 0 and not view.running:
-            yield _Answer(
-                "backing_off",
-                f"the last run was {self._last_outcome}; the next one not for {waits:.0f} s",
-            )
+            yield from self._backing_off(waits, view.last_failure)
+
+    def _backing_off(self, waits: float, failure: Missing | None) -> Iterator[_Answer]:
+        outcome = self.past.last_outcome
+        if outcome == Outcome.LOST:
+            what = "what the last run measured was not kept over the restart"
+        else:
+            why = "" if failure is None else f" ({failure.detail})"
+            what = f"the last run {'' if outcome == Outcome.FAILED else 'was '}{outcome}{why}"
+        yield _Answer("backing_off", f"{what}; the next one not for {waits:.0f} s")
+        if outcome == Outcome.REFUSED and failure is not None:
+            yield _Answer(failure.reason, failure.detail)
 
     def _wanted(self, view: ProbeView) -> tuple[FioMode | None, _Answer]:
         """The mode of a run that would tell something, and why; None: none would."""
@@ -241,11 +216,9 @@ class ProbeScheduler:
         if measured is None:
             return self._mode, _Answer("first_measurement", "nothing was measured yet")
         age = measured.age_seconds(view.now)
-        ago = f"{age / 60:.0f} min" if age < 7200 else f"{age / 3600:.0f} h"
-        when = f"{measured.source} measured the device {ago} ago"
+        when = f"{measured.source} measured the device {_ago(age)}"
         # Another run may tell no more than the last one: these two are no reason to run on and on.
-        wait = self._interval_seconds * RARELY_SHARE
-        rested = self._last_end is None or view.now - self._last_end >= wait
+        rested = self.past.rested(view.now, self._interval_seconds * RARELY_SHARE)
         if measured.value.lower_bound and rested:
             return self._mode, _Answer("lower_bound_only", "only a lower bound is known")
         if age > self._interval_seconds:
@@ -255,7 +228,8 @@ class ProbeScheduler:
         if measured.source == SATURATED_TRAFFIC:
             return None, _Answer("passive_estimate_fresh", when)
         longer = self._limits.get(FioMode.BALANCED)
-        if self.long_run_done or longer is None or age < SETTLE_SECONDS:
+        done = self.past.long_run_done or self._mode is not FioMode.FAST
+        if done or longer is None or age < SETTLE_SECONDS:
             return None, _Answer("measured_recently", when)
         waits = _refusal(longer, view)
         if waits is not None:
@@ -275,6 +249,12 @@ class ProbeScheduler:
             if refusal is None:
                 return ProbeRun(cheaper, limits, run_cost_bytes(limits)), None
         return None, refusal
+
+
+def _ago(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "before the clock was set back"
+    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
 
 
 def _refusal(limits: FioLimits, view: ProbeView) -> _Answer | None:

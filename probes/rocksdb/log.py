@@ -36,6 +36,10 @@ LOOK_SECONDS = 0.1
 LOOKS = 5
 """How often they are read again then."""
 
+MOST_ATTEMPTS = 256
+"""Old LOGs of one who tries in vain, every few seconds maybe, since the owner wrote last: it writes
+at least its statistics, every ten minutes."""
+
 MISSING_READS = 2
 """Calls in a row that may find no file: a rotation renames first and creates afterwards."""
 
@@ -187,7 +191,7 @@ class LogProbe:
 
         And however old that is, where the LOG is of one who never had the database open.
         """
-        former = _written_last(old_logs(self._path))
+        former = _written_last(old_logs(self._path), of_owner=not found.owners)
         if former is None:
             return
         age = self._clock.wall() - former.seen.st_mtime
@@ -302,18 +306,29 @@ def _reopened(file: LogFile, path: str) -> bool:
         return False
 
 
-def _written_last(paths: list[tuple[int, str]]) -> LogFile | None:
-    """Of several old LOGs the one that was written last, None where none can be read."""
+def _written_last(paths: list[tuple[int, str]], *, of_owner: bool) -> LogFile | None:
+    """Of several old LOGs the one that was written last, None where none can be read.
+
+    With ``of_owner`` the last that its owner wrote, where there is one.
+    """
     times = {}
     for _, path in paths:
         try:
             times[path] = os.stat(path).st_mtime_ns
         except OSError:
             continue  # deleted meanwhile
-    try:
-        return LogFile(max(reversed(times), key=times.__getitem__)) if times else None
-    except OSError:
-        return None  # deleted meanwhile, or not ours to read: the LOG alone must do
+    newest_first = sorted(reversed(times), key=times.__getitem__, reverse=True)
+    last = None
+    for path in newest_first[: MOST_ATTEMPTS if of_owner else 1]:
+        try:
+            file = LogFile(path)
+            file.learn_header(LogState())
+        except OSError:
+            continue  # deleted meanwhile, or not ours to read: without any the LOG alone must do
+        if file.owners or not of_owner:
+            return file
+        last = last or file
+    return last
 
 
 def _places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:

@@ -23,6 +23,7 @@ class LogFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.owners = False
+        self._only_attempted = True
         self._fd: int | None = None
         self._fd = open_regular(path)
         self.seen = os.fstat(self._fd)
@@ -70,6 +71,7 @@ class LogFile:
         before = state.owner_lines
         head = os.pread(self._fd, HEAD_BYTES, 0)
         state.learn_header(head[: head.rfind(b"\n") + 1].replace(b"\0", b""))
+        self._only_attempted = state.only_attempted
         self.owners = state.owner_lines != before
 
     def skip_to_last(self, size: int) -> None:
@@ -111,10 +113,15 @@ class LogFile:
                 self._offset = max(self._offset, data)
                 self._splitter.damaged += 1
             else:
-                state.feed(self._splitter.split(chunk))
+                self._feed(self._splitter.split(chunk), state)
         return self._offset - begin
 
     def finish(self, state: LogState) -> None:
         """Its unfinished last line, if any, is all of that line."""
-        state.feed(self._splitter.finish())
+        self._feed(self._splitter.finish(), state)
         state.finish()
+
+    def _feed(self, block: bytes, state: LogState) -> None:
+        state.only_attempted = self._only_attempted
+        state.feed(block)
+        self._only_attempted = state.only_attempted

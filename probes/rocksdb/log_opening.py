@@ -8,6 +8,7 @@ Who does not get it writes nothing but "Shutdown complete", and who only reads n
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from probes.rocksdb import log_lines
@@ -25,42 +26,63 @@ RECOVERY_EVENTS: Final[Mapping[str, bool]] = {
 """Whether the event ends the recovery."""
 
 
+@dataclass(slots=True)
+class Header:
+    """What one says of the library, the files and the options of whoever wrote it."""
+
+    version: str | None = None
+    rate_limiter: bool | None = None
+    table_directories: list[str] = field(default_factory=list)
+
+
 class OpeningTracker:
     """The newest opening. Times are int microseconds since the Unix epoch."""
 
     def __init__(self) -> None:
-        self.version: str | None = None
-        self.rate_limiter: bool | None = None
-        self.table_directories: list[str] = []
         self.owner_lines = 0
         """Lines that only a process writes which has the database open."""
-        self._before_header = 0
+        self.only_attempted = True
+        """Whether nothing since the newest header of the file that is read shows that its writer
+        has the database open."""
+        self._newest = Header()
+        self._owners: Header | None = None
         self._began: int | None = None
         self._ended: int | None = None
 
     def header(self, line: bytes) -> None:
         """A header begins: of an opening, of an attempt, or of a LOG that rolled by size."""
-        self._before_header = self.owner_lines
-        self.table_directories.clear()
+        self.only_attempted = True
         version = line.partition(VERSION_MARK)[2].strip()[:32]
-        if version:
-            self.version = log_lines.text_name(version)
+        # One that has none is a damaged line of the header before.
+        told = log_lines.text_name(version) if version else self.told.version
+        self._newest = Header(told)
 
     def table_directory(self, line: bytes) -> None:
         """The header's summary names each directory that holds tables (db_info_dumper.cc)."""
-        if (directory := log_lines.parse_table_directory(line)) is not None and (
-            directory not in self.table_directories
-        ):
-            del self.table_directories[MAX_TABLE_DIRECTORIES:]
-            self.table_directories.append(directory)
+        directory, known = log_lines.parse_table_directory(line), self._newest.table_directories
+        if directory is not None and directory not in known:
+            del known[MAX_TABLE_DIRECTORIES:]
+            known.append(directory)
+
+    def rate_limiter(self, line: bytes) -> None:
+        """The header tells whether there is one."""
+        self._newest.rate_limiter = log_lines.parse_rate_limiter(line)
 
     @property
-    def only_attempted(self) -> bool:
-        """Whether nothing since the newest header shows that its writer has the database open."""
-        return self.owner_lines == self._before_header
+    def told(self) -> Header:
+        """The newest header of an owner; whoever tried in vain may be of another version."""
+        return self._newest if self._owners is None else self._owners
+
+    def owner_line(self) -> None:
+        """Only who has the database open writes this."""
+        self.owner_lines += 1
+        if self.only_attempted:
+            self.only_attempted = False
+            self._owners = self._newest
 
     def began(self, at_micros: int) -> None:
         """MANIFEST and WALs are read now, with the lock or, up to 6.19, to read only."""
+        self._owners = self._newest
         self._began, self._ended = at_micros, None
 
     def event(self, name: str, at_micros: int) -> None:

@@ -49,10 +49,10 @@ class LogState:
             elif log_marks.TABLES_MARK in line:
                 opening.table_directory(line)
             elif log_marks.LIMITER_MARK in line:
-                opening.rate_limiter = log_lines.parse_rate_limiter(line)
+                opening.rate_limiter(line)
             elif log_marks.OPENING_MARK in line:
                 self._opened(line, fresh=False)
-            elif log_marks.OPENED_MARK in line:
+            elif log_marks.OPENED_MARK in line or log_marks.DUMPING_MARK in line:
                 self._at_work(self._clock.made_at(line))
             elif (mark := line.find(EVENT_MARK, 0, 200)) >= 0:
                 event = log_events.decode_event(line, mark)[0]
@@ -124,6 +124,19 @@ class LogState:
     def owner_lines(self) -> int:
         """How many lines were read that only a process writes which has the database open."""
         return self._opening.owner_lines
+
+    @property
+    def only_attempted(self) -> bool:
+        """Whether the file that is read has yet to show that its writer has the database open.
+
+        To be set before lines of another file are fed: the owner's and the LOG of one who tries
+        are read in turn.
+        """
+        return self._opening.only_attempted
+
+    @only_attempted.setter
+    def only_attempted(self, value: bool) -> None:
+        self._opening.only_attempted = value
 
     def finish(self) -> None:
         """The lines to come are of another file."""
@@ -211,9 +224,11 @@ class LogState:
             if (flush := log_lines.parse_flush_cpu(line)) is not None:
                 self._jobs.flush_cpu(*flush)
         elif mark == log_marks.LIMITER_MARK:
-            self._opening.rate_limiter = log_lines.parse_rate_limiter(line)
+            self._opening.rate_limiter(line)
         elif mark == log_marks.DUMPING_MARK:
-            self._dumps.announced(self._clock.made_at(line))
+            at_micros = self._clock.made_at(line)
+            self._at_work(at_micros)
+            self._dumps.announced(at_micros)
 
     def _flush_result(self, line: bytes) -> None:
         if (job := log_lines.parse_failed_flush(line)) is not None:
@@ -225,7 +240,7 @@ class LogState:
             if b"[WARN]" in line:
                 self.damaged_lines += 1
             return
-        self._opening.owner_lines += 1
+        self._opening.owner_line()
         self._stalls.warned(
             stall.column_family,
             stall.state,
@@ -250,7 +265,7 @@ class LogState:
 
     def _at_work(self, at_micros: int) -> None:
         """Only a database that is open does this."""
-        self._opening.owner_lines += 1
+        self._opening.owner_line()
         self._opening.ended(at_micros)
 
     def _closed(self, at_micros: int) -> None:
@@ -334,7 +349,7 @@ class LogState:
         clock = self._clock
         if clock.last_micros is not None:
             self._jobs.forget_before((clock.last_micros - self._keep_micros) / 1e6)
-        jobs = self._jobs
+        jobs, header = self._jobs, self._opening.told
         opened = clock.opened_micros
         if opened is None and not self._has_events:
             opened = clock.header_micros  # a log level that hides the opening
@@ -344,8 +359,8 @@ class LogState:
         return LogSample(
             at=at,
             log_path=log_path,
-            rocksdb_version=self._opening.version,
-            table_directories=tuple(self._opening.table_directories),
+            rocksdb_version=header.version,
+            table_directories=tuple(header.table_directories),
             first_wall_seconds=_seconds(clock.first_micros),
             last_wall_seconds=_seconds(clock.last_micros),
             opened_wall_seconds=_seconds(opened),
@@ -359,7 +374,7 @@ class LogState:
             recent_flushes=tuple(jobs.recent_flushes),
             recent_compactions=tuple(jobs.recent_compactions),
             recent_moves=tuple(jobs.recent_moves),
-            rate_limiter=self._opening.rate_limiter,
+            rate_limiter=header.rate_limiter,
             recovery=self._opening.recovery,
             clock_shift_seconds=clock.shifted_micros / 1e6,
             stalls=self._stalls.conditions(),

@@ -115,9 +115,9 @@ class SecondaryProbe:
         """Start the child and wait for its answer.
 
         Raises NoData "live_wal_too_large", "wal_recycled", "database_missing", "not_permitted",
-        "rocksdict_missing", "wear_budget_used"; ProbeFailed "unknown_comparator", "unknown_column_family",
-        "memory_limit", "corruption", "timeout", "stopped", "killed", "crashed",
-        "secondary_garbage", "secondary_failed", "private_directory_invalid".
+        "rocksdict_missing", "wear_budget_used"; ProbeFailed "unknown_comparator",
+        "unknown_column_family", "memory_limit", "corruption", "timeout", "stopped", "killed",
+        "crashed", "secondary_garbage", "secondary_failed", "private_directory_invalid".
 
         With tables newer than this RocksDB the answer has no files and no pending bytes at all:
         compare ``level_files`` with the MANIFEST's.

@@ -6,14 +6,18 @@ change of the text, write the golden file anew and read the difference:
     python -m tests.unit.explained > tests/data/golden/explain.txt
 """
 
+import contextlib
 import dataclasses
 import math
 import sys
+from collections.abc import Iterator
 
 from agent.bandwidth import Capacity
 from agent.explain.explain import explain
 from agent.explain.text import plain
 from agent.forecast.forecast import StallOutlook
+from agent.http import HttpServer, application
+from agent.loop import Published
 from agent.models import v4, v41
 from agent.models.estimate import CalibratedEstimate, Estimate, MissingInput, ResourceUse
 from agent.models.lsm import (
@@ -107,9 +111,9 @@ CALIBRATED = CalibratedEstimate(
     basis="few labels",
     labels=3,
     accuracy_ratio=0.96,
-    judged=3,
+    judged=5,
     coverage_ratio=1.0,
-    coverage_interval=(0.37, 1.0),
+    coverage_interval=(0.55, 1.0),
     confidence="medium",
     widened="the options changed 2 h ago",
 )
@@ -211,6 +215,27 @@ def database() -> DatabaseSnapshot:
         recommended_model="bottleneck",
         bottleneck="device_write",
     )
+
+
+@contextlib.contextmanager
+def listening(later_seconds: float = 2.0) -> Iterator[str]:
+    """Where a listener shows this database and a lost one, as a daemon would: its URL."""
+    holder = Published()
+    holder.put(
+        dataclasses.replace(
+            snapshots.snapshot(),
+            databases=(database(), snapshots.lost_database()),
+            devices=(device(),),
+        ),
+        0.01,
+    )
+    clock = snapshots.FixedClock(AT + later_seconds)
+    server = HttpServer(application(holder, clock), "127.0.0.1", 0)
+    server.start()
+    try:
+        yield f"http://{server.address}"
+    finally:
+        server.stop()
 
 
 def golden() -> str:

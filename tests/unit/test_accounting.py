@@ -1,10 +1,13 @@
 """What commands wrote reaches the daemon's account, where there is one."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from agent.commands.accounting import account_for
+from agent.commands.accounting import account_for, account_for_file
+from agent.wear.own_files import carrier_of
+from probes.clock import SystemClock
 from tests.unit.agent_samples import a_device
 
 
@@ -39,3 +42,30 @@ def test_a_state_directory_that_is_none_is_told_in_one_line(
     assert said.count("\n") == 1
     assert "not on the wear account" in said
     assert str(tmp_path / "missing") in said
+
+
+def test_a_file_that_a_command_wrote_is_on_the_account_of_its_device() -> None:
+    """Its pages and one of its directory; nothing where no daemon keeps an account."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        state, report = Path(place), Path(place) / "report.html"
+        report.write_bytes(b"x" * 5000)
+        account_for_file(str(report), {}, state=str(state))
+        before = receipts(state)
+        (state / "wear.json").write_text("{}")
+        account_for_file(str(report), {}, state=str(state))
+        (receipt,) = receipts(state)
+        carrier = carrier_of(place, SystemClock())
+
+    assert before == []
+    assert carrier is not None
+    assert f'"device":"{carrier.key}"' in receipt
+    assert '"purpose":"command","written_bytes":12288' in receipt
+
+
+def test_a_file_in_memory_or_nowhere_is_on_no_account(tmp_path: Path) -> None:
+    """Nothing wears out there."""
+    (tmp_path / "wear.json").write_text("{}")
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        account_for_file(file.name, {}, state=str(tmp_path))
+    account_for_file(str(tmp_path / "missing"), {}, state=str(tmp_path))
+    assert receipts(tmp_path) == []

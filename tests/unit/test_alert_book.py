@@ -1,8 +1,5 @@
 """The file of the alert book, and what happens to it after each tick."""
 
-import errno
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -12,18 +9,18 @@ import structlog
 from msgspec.structs import replace
 
 from agent.alerts.book import AlertBook, decode_book, encode_book
-from agent.alerts.book_file import FILE_NAME, SAVE_SECONDS, BookFile, BookSaver
+from agent.alerts.book_file import BOOK, BookSaver
 from agent.alerts.handover import AlertHandover, Logger
 from agent.alerts.notice import AlertNotice, Notification
 from agent.alerts.rules import AlertingSettings
 from agent.host_state import HostState
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory
+from agent.state_file import SAVE_SECONDS, StateFile
 from tests.unit.agent_samples import probe_state
 from tests.unit.alert_life import Host, delayed, stale, stopped
+from tests.unit.patience import PATIENCE_SECONDS, eventually
 from tests.unit.test_host_state import host, two_of_each
-
-PATIENCE_SECONDS = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +30,8 @@ def log() -> Iterator[list[dict[str, object]]]:
         yield entries  # type: ignore[misc]
 
 
-def file_in(directory: Path | str | None) -> BookFile:
-    path = None if directory is None else str(directory)
-    return BookFile(StateDirectory(path), structlog.get_logger())
+def file_in(directory: Path) -> StateFile[AlertBook]:
+    return StateFile(BOOK, StateDirectory(str(directory)), structlog.get_logger())
 
 
 def a_book() -> AlertBook:
@@ -47,15 +43,8 @@ def a_book() -> AlertBook:
 
 def on_disk(directory: Path) -> AlertBook:
     """What lies there now, without taking the directory."""
-    path = directory / FILE_NAME
+    path = directory / BOOK.file_name
     return decode_book(path.read_bytes()) if path.exists() else AlertBook()
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
@@ -70,51 +59,14 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     assert loaded.monotonic_seconds is None
 
 
-def test_without_a_file_or_a_directory_the_book_is_empty_and_nothing_is_said(
-    tmp_path: Path, log: list[dict[str, object]]
-) -> None:
-    """The first run is nothing to warn of."""
-    assert file_in(tmp_path).load() == AlertBook()
-    assert file_in(None).load() == AlertBook()
-    assert file_in(None).save(a_book()) is True
-    assert log == []
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"version":99}', b"\xff\xfe", b'{"version":1,"states":[{}]}']
-)
-def test_a_file_that_cannot_be_understood_is_kept_aside_with_one_message(
-    tmp_path: Path, log: list[dict[str, object]], content: bytes
-) -> None:
-    """Damaged, or of another version."""
-    (tmp_path / FILE_NAME).write_bytes(content)
-    directory = StateDirectory(str(tmp_path))
-    assert BookFile(directory, structlog.get_logger()).load() == AlertBook()
-    assert (tmp_path / f"{FILE_NAME}.damaged").read_bytes() == content
-    assert [entry["event"] for entry in log] == ["state_unusable"]
-    assert BookFile(directory, structlog.get_logger()).load() == AlertBook()
-    assert len(log) == 1
-
-
 def test_alerts_of_another_version_are_left_out(tmp_path: Path) -> None:
     """The rest is as good as before."""
     book = a_book()
     other = replace(book.followed[0], alert="RocksdbSomethingElse")
-    (tmp_path / FILE_NAME).write_bytes(encode_book(replace(book, followed=(other, *book.followed))))
+    (tmp_path / BOOK.file_name).write_bytes(
+        encode_book(replace(book, followed=(other, *book.followed)))
+    )
     assert file_in(tmp_path).load().followed == book.followed
-
-
-def test_a_directory_of_another_agent_is_left_alone(tmp_path: Path) -> None:
-    """That one tells of its alerts; this one begins afresh and writes nothing there."""
-    file_in(tmp_path).save(a_book())
-    before = (tmp_path / FILE_NAME).read_bytes()
-    owner = StateDirectory(str(tmp_path))
-    owner.take()
-    second = file_in(tmp_path)
-    assert second.load() == AlertBook()
-    assert second.save(AlertBook(revision=7)) is True
-    assert (tmp_path / FILE_NAME).read_bytes() == before
-    owner.close()
 
 
 def test_a_message_that_is_no_text_is_kept_escaped(tmp_path: Path) -> None:
@@ -132,32 +84,12 @@ def test_a_value_without_end_is_kept_as_one_not_seen() -> None:
     assert decode_book(encode_book(replace(book, followed=(endless,)))).followed[0].value is None
 
 
-def test_a_full_disk_is_told_once_and_the_old_file_stays(
-    tmp_path: Path, log: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The agent goes on and recovers."""
-    file = file_in(tmp_path)
-    file.save(a_book())
-    before = (tmp_path / FILE_NAME).read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        for _ in range(3):
-            assert file.save(AlertBook(revision=1)) is False
-    assert (tmp_path / FILE_NAME).read_bytes() == before
-    assert file.save(AlertBook(revision=1)) is True
-    assert [entry["event"] for entry in log] == ["state_not_saved", "state_saved_again"]
-
-
 def test_what_is_urgent_is_saved_at_once_and_the_rest_once_a_minute(tmp_path: Path) -> None:
     """Each fsync forces a journal commit."""
     file = file_in(tmp_path)
     saver = BookSaver(file)
     saver.after_tick(AlertBook(), 0.0)
-    assert file.written_bytes == 0
+    assert list(tmp_path.iterdir()) == []
 
     def saved(revision: int) -> Callable[[], bool]:
         return lambda: on_disk(tmp_path).revision == revision
@@ -191,27 +123,6 @@ def test_what_is_pending_at_the_end_is_saved(tmp_path: Path) -> None:
     )
     (state,) = on_disk(tmp_path).states
     assert (state.alert, state.pending_since) == ("SmaxPredictionStale", host.book.seconds)
-
-
-def test_what_failed_is_tried_again_after_a_minute(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A full disk is emptied in the end."""
-    saver = BookSaver(file_in(tmp_path))
-    failed: list[int] = []
-
-    def full(descriptor: int) -> None:
-        failed.append(descriptor)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    book = AlertBook(revision=1, urgent_revision=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        saver.after_tick(book, 0.0)
-        assert eventually(lambda: bool(failed))
-    saver.after_tick(book, SAVE_SECONDS)
-    assert eventually(lambda: on_disk(tmp_path).revision == 1)
-    saver.close(book, PATIENCE_SECONDS)
 
 
 class Sink:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.alerts.book import PENDING_GAP_SECONDS, DamagedBook, decode_book, encode_book
+from agent.alerts.book import PENDING_GAP_SECONDS, decode_book, encode_book
 from agent.alerts.notice import Notification
 from agent.alerts.orders import Order
 from agent.alerts.rules import AlertingSettings, Observation
+from agent.versioned import DamagedState
 from tests.unit.alert_life import RULES, WALL, Host, delayed, sick, silence, stale, stopped
 
 
@@ -307,7 +308,7 @@ def test_an_alert_begins_when_its_value_was_beyond_for_its_time_and_not_before(
 @given(st.binary(max_size=300))
 def test_garbage_is_no_book(content: bytes) -> None:
     """And says so."""
-    with pytest.raises(DamagedBook):
+    with pytest.raises(DamagedState):
         decode_book(content)
 
 

@@ -236,10 +236,7 @@ def test_a_rate_that_deeper_queues_do_not_raise_is_the_capacity() -> None:
     """Compaction bursts of one or two threads never fill the queue, and yet the device is full."""
     estimate = CapacityEstimate(DAY)
     waiting(estimate, *FLAT)
-    measurement = estimate.passive
-    assert measurement is not None
-    assert measurement == Known(Capacity(99.75, None, False), "saturated traffic", 20.0)
-    assert estimate.passive_age_seconds(80.0) == 60.0
+    assert estimate.measured == Known(Capacity(99.75, None, False), "saturated traffic", 20.0)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +256,7 @@ def test_without_a_plateau_there_is_no_passive_measurement(
     """Natural traffic is then a lower bound, nothing more."""
     estimate = CapacityEstimate(DAY)
     waiting(estimate, *intervals)
-    assert estimate.passive is None
-    assert estimate.passive_age_seconds(0.0) is None
+    assert estimate.measured is None
 
 
 def test_the_writes_in_flight_count_and_not_the_reads() -> None:
@@ -270,7 +266,7 @@ def test_the_writes_in_flight_count_and_not_the_reads() -> None:
         rates = disk_rates_of(rate, read=rate, busy=1.0, queue=depth)
         held = dataclasses.replace(rates, writes_per_second=100.0, write_await_seconds=0.001)
         estimate.add_traffic(5.0 * number, 5.0, held)
-    assert estimate.passive is None
+    assert estimate.measured is None
 
 
 def test_a_plateau_below_a_recent_one_waits_until_the_old_one_is_outweighed() -> None:
@@ -295,7 +291,6 @@ def test_a_plateau_whose_rate_is_also_written_with_a_free_queue_was_none() -> No
     assert bytes_per_second(estimate) == pytest.approx(100.0, rel=0.02)  # one reading is noise
     waiting(estimate, (100.0, 0.3), since=110.0)
     assert estimate.measured == Known(Capacity(300.0, 0.05, False), "fio", 0.0)
-    assert estimate.passive is None
     waiting(estimate, *FLAT, since=120.0)
     assert bytes_per_second(estimate) == 300.0
 

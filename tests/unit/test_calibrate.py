@@ -1,16 +1,12 @@
 """``smaxd calibrate`` up to the point where it would write, and what it refuses."""
 
 import os
-import signal
 import sys
-from collections import namedtuple
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from agent import cli
 from agent.calibrate.guard import StallGuard
 from agent.calibrate.load import Progress
 from agent.commands import calibrate as command
@@ -21,35 +17,25 @@ from probes.rocksdb.discover import DiscoveryResult
 from probes.rocksdb.samples import DiscoveredDatabase
 from probes.samples import BlockDeviceSample
 from tests.unit.agent_samples import a_device
+from tests.unit.command_line import Call, Ended
 
 GIB = 2**30
 
-Ended = namedtuple("Ended", "code out err")
-
 
 @pytest.fixture
-def smaxd(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ended]]:
-    """The entry point, on a host without databases and with one disk; nothing may be loaded."""
+def calibrate(smaxd: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """``smaxd calibrate`` on a host without databases and with one disk; nothing may be loaded."""
     monkeypatch.setattr(command, "discover_databases", lambda: DiscoveryResult((), 0))
     use_device(monkeypatch, a_device(filesystem_free_bytes=100 * GIB, size_bytes=1000 * GIB))
 
     def load(*_: object) -> None:
         raise AssertionError("the load was started")
 
-    monkeypatch.setattr(command, "_run", load)
-    before = signal.getsignal(signal.SIGTERM)
-
     def call(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["smaxd", "calibrate", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return Ended(int(ended.value.code or 0), *capsys.readouterr())
+        return smaxd("calibrate", *words)
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    monkeypatch.setattr(command, "_run", load)
+    return call
 
 
 def use_device(monkeypatch: pytest.MonkeyPatch, device: BlockDeviceSample | NoData) -> None:
@@ -85,13 +71,13 @@ def use_device(monkeypatch: pytest.MonkeyPatch, device: BlockDeviceSample | NoDa
     ],
 )
 def test_refusals_exit_2_with_one_line_that_says_why(
-    smaxd: Callable[..., Ended], tmp_path: Path, words: list[str], says: str
+    calibrate: Call, tmp_path: Path, words: list[str], says: str
 ) -> None:
     """What, where, what to do; nothing was made."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "CURRENT").touch()
-    ended = smaxd(*(word.replace("{tmp}", str(tmp_path)) for word in words))
+    ended = calibrate(*(word.replace("{tmp}", str(tmp_path)) for word in words))
     assert (ended.code, ended.out) == (2, "")
     last = ended.err.splitlines()[-1]
     assert last.startswith("smaxd: ")
@@ -99,60 +85,58 @@ def test_refusals_exit_2_with_one_line_that_says_why(
     assert sorted(os.listdir(tmp_path)) == ["db", "empty"]
 
 
-def test_it_says_beforehand_how_much_it_writes(smaxd: Callable[..., Ended], tmp_path: Path) -> None:
+def test_it_says_beforehand_how_much_it_writes(calibrate: Call, tmp_path: Path) -> None:
     """Also when it is then refused."""
-    ended = smaxd("--scratch", str(tmp_path), "--max-gib", "20")
+    ended = calibrate("--scratch", str(tmp_path), "--max-gib", "20")
     assert "at most 20.0 GiB" in ended.err
     assert "20 times this drive's wear budget" in ended.err
 
 
 def test_without_room_it_is_refused(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Before anything is written."""
     use_device(monkeypatch, a_device(filesystem_free_bytes=GIB))
-    ended = smaxd("--scratch", str(tmp_path), "--yes")
+    ended = calibrate("--scratch", str(tmp_path), "--yes")
     assert ended.code == 2
     assert "must stay free" in ended.err
 
 
 def test_without_a_block_device_it_is_refused(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Memory is no disk."""
     use_device(monkeypatch, NoData("no_block_device", "no block device behind it"))
-    ended = smaxd("--scratch", str(tmp_path), "--yes")
+    ended = calibrate("--scratch", str(tmp_path), "--yes")
     assert (ended.code, ended.err) == (2, "smaxd: no block device behind it (no_block_device)\n")
 
 
-def test_another_file_system_is_refused_unless_asked_for(
-    smaxd: Callable[..., Ended], tmp_path: Path
-) -> None:
+def test_another_file_system_is_refused_unless_asked_for(calibrate: Call, tmp_path: Path) -> None:
     """It would measure another device."""
-    ended = smaxd("--scratch", str(tmp_path), "--db", "/proc", "--yes")
+    ended = calibrate("--scratch", str(tmp_path), "--db", "/proc", "--yes")
     assert ended.code == 2
     assert "pass --other-device" in ended.err
-    ended = smaxd("--scratch", str(tmp_path), "--db", "/proc", "--yes", "--other-device")
+    ended = calibrate("--scratch", str(tmp_path), "--db", "/proc", "--yes", "--other-device")
     assert "not_rocksdb" in ended.err
 
 
 def test_a_database_that_stalls_is_not_disturbed(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Named, with the reason."""
     monkeypatch.setattr(StallGuard, "stalled", lambda self, **_: "/db is stopped by l0_files")
-    ended = smaxd("--scratch", str(tmp_path), "--yes")
+    ended = calibrate("--scratch", str(tmp_path), "--yes")
     assert ended.code == 2
     assert "/db is stopped by l0_files; calibrate when" in ended.err
 
 
 def test_a_known_database_is_never_entered(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Whether or not its files can be seen."""
     found = DiscoveredDatabase(str(tmp_path), 1, None, None, None, None)
     monkeypatch.setattr(command, "discover_databases", lambda: DiscoveryResult((found,), 0))
-    assert smaxd("--scratch", str(tmp_path), "--yes").code == 2
+    assert calibrate("--scratch", str(tmp_path), "--yes").code == 2
 
 
 class Terminal:
@@ -162,7 +146,7 @@ class Terminal:
 
 @pytest.mark.parametrize("confirmed", [True, False])
 def test_on_a_terminal_it_asks(
-    smaxd: Callable[..., Ended],
+    calibrate: Call,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     confirmed: bool,
@@ -177,25 +161,25 @@ def test_on_a_terminal_it_asks(
     monkeypatch.setattr(command, "_run", run)
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr(click, "confirm", lambda *_, **__: confirmed)
-    ended = smaxd("--scratch", str(tmp_path), "--max-gib", "20")
+    ended = calibrate("--scratch", str(tmp_path), "--max-gib", "20")
     assert (ended.code, len(started)) == ((0, 1) if confirmed else (1, 0))
 
 
 def test_within_the_budget_it_does_not_ask(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A gibibyte a day of this drive."""
     monkeypatch.setattr(command, "_run", lambda *_: 0)
-    assert smaxd("--scratch", str(tmp_path), "--max-gib", "0.9").code == 0
+    assert calibrate("--scratch", str(tmp_path), "--max-gib", "0.9").code == 0
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_told(
-    smaxd: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """At the next run, whatever becomes of it."""
     left = tmp_path / "smaxd-calibrate-999999999-1-abcd"
     left.mkdir()
-    ended = smaxd("--scratch", str(tmp_path))
+    ended = calibrate("--scratch", str(tmp_path))
     assert f"removed {left}" in ended.err
     assert not left.exists()
 

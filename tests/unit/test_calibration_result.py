@@ -9,8 +9,9 @@ from agent.calibrate.figures import Measured, Written
 from agent.calibrate.options import parse
 from agent.calibrate.outcome import RunContext, outcome
 from agent.calibrate.result import CalibrationResult, OptionChange, Records, decode, encode
-from agent.calibrate.result_file import file_name, load_results, save_result
+from agent.calibrate.result_file import CalibrationResultsProbe, file_name, save_result
 from agent.calibrate.text import announcement, result_lines
+from probes.errors import NoData, ProbeFailed
 from tests.unit.agent_samples import a_device
 from tests.unit.test_scratch_figures import points, reading, stalled
 
@@ -135,12 +136,17 @@ def test_changed_options_are_listed_with_their_reason() -> None:
     assert "merge_operator=x -> nullptr: the application's" in shown(a_result())
 
 
+def results_in(directory: Path) -> tuple[CalibrationResult, ...]:
+    """What the daemon reads there."""
+    return CalibrationResultsProbe(str(directory)).read()
+
+
 def test_a_result_survives_its_file(tmp_path: Path) -> None:
     """All of it."""
     result = a_result()
     assert decode(encode(result)) == result
     path = save_result(str(tmp_path / "state"), result)
-    assert load_results(str(tmp_path / "state")) == (result,)
+    assert results_in(tmp_path / "state") == (result,)
     assert os.listdir(tmp_path / "state") == [os.path.basename(path)]
 
 
@@ -150,9 +156,7 @@ def test_a_new_result_replaces_the_same_databases_and_no_other(tmp_path: Path) -
     save_result(str(tmp_path), a_result({"database": "/other"}))
     save_result(str(tmp_path), a_result({"database": None}))
     save_result(str(tmp_path), a_result({"wall_seconds": 1.8e9}))
-    found = {
-        result.database: result.measured_wall_seconds for result in load_results(str(tmp_path))
-    }
+    found = {result.database: result.measured_wall_seconds for result in results_in(tmp_path)}
     assert found == {"/db": 1.8e9, "/other": 1.7e9, None: 1.7e9}
 
 
@@ -161,7 +165,16 @@ def test_a_damaged_file_is_passed_over(tmp_path: Path, content: bytes) -> None:
     """It costs its own value and nothing else."""
     path = Path(save_result(str(tmp_path), a_result()))
     path.with_name("calibrate-0.json").write_bytes(content)
-    assert len(load_results(str(tmp_path))) == 1
+    assert len(results_in(tmp_path)) == 1
+
+
+def test_files_of_which_none_can_be_used_are_told(tmp_path: Path) -> None:
+    """With their names: else they would be as if nothing had ever been measured."""
+    (tmp_path / "calibrate-0.json").write_bytes(b"{}")
+    with pytest.raises(ProbeFailed) as refused:
+        results_in(tmp_path)
+    assert refused.value.reason == "calibration_unusable"
+    assert str(tmp_path / "calibrate-0.json") in refused.value.detail
 
 
 def test_a_pipe_or_endless_nesting_is_passed_over(tmp_path: Path) -> None:
@@ -169,7 +182,7 @@ def test_a_pipe_or_endless_nesting_is_passed_over(tmp_path: Path) -> None:
     save_result(str(tmp_path), a_result())
     os.mkfifo(tmp_path / "calibrate-0.json")
     (tmp_path / "calibrate-1.json").write_bytes(b'{"x":' + b"[" * 100_000)
-    assert len(load_results(str(tmp_path))) == 1
+    assert len(results_in(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("rate", [0.0, -5.0, 1e300])
@@ -189,7 +202,8 @@ def test_another_format_is_not_read() -> None:
 
 def test_no_state_is_no_results(tmp_path: Path) -> None:
     """The common case on a new host."""
-    assert load_results(str(tmp_path / "missing")) == ()
+    with pytest.raises(NoData, match="not_calibrated"):
+        results_in(tmp_path / "missing")
 
 
 def test_state_is_never_written_into_a_database(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from agent.alerts.engine import AlertState
@@ -180,3 +181,16 @@ def test_bad_usage_and_no_daemon_are_unknown_in_one_line(
     assert (code, output.err) == (UNKNOWN, "")
     assert output.out.startswith("SMAXD UNKNOWN: ")
     assert output.out.count("\n") == 1
+
+
+def test_a_daemon_that_does_not_tell_what_is_asked_is_unknown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of another version; a traceback would end with 1, which is a warning."""
+    document = status_document(host(snapshots.busy_database()), AT)
+    database = msgspec.structs.replace(document.databases[0], quantities={})
+    odd = msgspec.structs.replace(document, databases=(database,))
+    monkeypatch.setattr("agent.commands.check.fetch_status", lambda _: (odd, {}))
+
+    assert check_host((), {}) == UNKNOWN
+    assert "another version of smaxd" in capsys.readouterr().out

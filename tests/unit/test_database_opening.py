@@ -162,6 +162,19 @@ def test_a_process_killed_in_its_recovery_while_we_watch_holds_nothing_back() ->
     assert not watch.tick(5.0, FINISHED, owner=43, incarnation=2)
 
 
+@pytest.mark.parametrize("reason", ["database_missing", "not_rocksdb"])
+def test_a_database_that_is_removed_in_its_recovery_holds_nothing_back(reason: str) -> None:
+    """Of that recovery no end will ever be seen."""
+    watch = Watch()
+    assert watch.tick(1.0, STARTED)
+    hangs = replace(read(STARTED), fingerprint=Missing("timeout", "it has hung for 5 s"))
+    watch.opening.follow(1, hangs, 5002.0, BEGAN + 2.0)
+    assert watch.opening.recovering
+    removed = replace(read(None), fingerprint=Missing(reason, "there is none"))
+    watch.opening.follow(1, removed, 5003.0, BEGAN + 3.0)
+    assert not watch.opening.recovering
+
+
 def test_a_start_soon_after_a_long_recovery_leaves_the_database_to_itself() -> None:
     """From its end on, not from its beginning."""
     watch = Watch()

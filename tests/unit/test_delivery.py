@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from agent.alerts.notice import AlertNotice, Notification
 from agent.delivery.delivery import Delivery, DeliveryTools
 from agent.delivery.metrics import delivery_families
 from agent.delivery.notification_channel import NotificationChannel
-from agent.delivery.record import DamagedRecord, DeliveryRecord, GateRecord, decode, encode
-from agent.delivery.record_file import FILE_NAME, RecordFile
+from agent.delivery.record import DeliveryRecord, GateRecord, decode, encode
+from agent.delivery.record_file import RECORD
 from agent.delivery.scrapers import Scrapes
 from agent.delivery.settings import (
     AlertmanagerSettings,
+    AppriseSettings,
     DeliverySettings,
     Mode,
     WebhookSettings,
 )
 from agent.state_directory import StateDirectory
+from agent.state_file import StateFile
+from agent.versioned import DamagedState
 from probes.clock import SystemClock
 from probes.command import ProcessGroupRunner
 from tests.unit.delivery_samples import WALL, alert, notification
@@ -38,15 +42,16 @@ class Run:
         self.lines = LogCapture()
         self.scrapes = Scrapes()
         self.clock = SystemClock()
+        self.runner = ProcessGroupRunner()
         log = structlog.wrap_logger(None, processors=[self.lines])
         self.state = StateDirectory(str(directory))
-        self.file = RecordFile(self.state, log)
+        self.file = StateFile(RECORD, self.state, log)
         tools = DeliveryTools(
             clock=self.clock,
             log=log,
             environ={},
             instance="db1:10390",
-            runner=ProcessGroupRunner(),
+            runner=self.runner,
             scrapes=lambda: self.scrapes,
         )
         self.delivery = Delivery(settings, tools, self.file)
@@ -255,59 +260,90 @@ def test_a_file_that_cannot_be_used_is_told_of_at_once(tmp_path: Path, receiver:
     )
 
 
+def test_a_child_that_ends_with_the_agent_is_no_failure_of_its_receiver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run tells it; the log of this one has nothing to say."""
+    child, begun, url = tmp_path / "child.py", tmp_path / "begun", tmp_path / "url"
+    child.write_text(f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(60)")
+    url.write_text("mail://nobody\n")
+    monkeypatch.setattr("agent.delivery.apprise_sender._CHILD", str(child))
+    wanted = DeliverySettings(mode="always", apprise=(AppriseSettings("mail", str(url)),))
+    run = Run(tmp_path, wanted)
+    run.offer(notification("a"))
+    eventually(begun.exists, "the child")
+
+    run.delivery.retire()
+    run.runner.stop()
+    eventually(lambda: "to mail" not in {one.name for one in threading.enumerate()}, "its end")
+    run.close()
+
+    assert run.events() == []
+    assert run.delivery.settled() == frozenset()
+    assert json.loads((tmp_path / RECORD.file_name).read_text())["settled"] == {"mail": []}
+
+
 def test_a_damaged_record_is_set_aside_and_costs_no_alert(
     tmp_path: Path, receiver: Receiver
 ) -> None:
     """At worst somebody is told twice."""
-    (tmp_path / FILE_NAME).write_text("{")
+    (tmp_path / RECORD.file_name).write_text("{")
     run = Run(tmp_path, settings("always", receiver))
     run.offer(notification("a"))
     eventually(lambda: run.all_settled("a"), "its settlement")
     run.close()
 
-    assert run.events() == ["delivery_record_unusable"]
-    assert (tmp_path / f"{FILE_NAME}.damaged").read_text() == "{"
-    assert json.loads((tmp_path / FILE_NAME).read_text())["settled"] == {"hook0": ["a"]}
+    assert run.events() == ["state_unusable"]
+    assert (tmp_path / f"{RECORD.file_name}.damaged").read_text() == "{"
+    assert json.loads((tmp_path / RECORD.file_name).read_text())["settled"] == {"hook0": ["a"]}
 
 
-def test_a_record_that_could_not_be_saved_is_saved_when_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_that_could_not_be_saved_is_saved_at_the_latest_at_the_end(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both is told once."""
-    lines = LogCapture()
-    file = RecordFile(
-        StateDirectory(str(tmp_path)), structlog.wrap_logger(None, processors=[lines])
-    )
-    record = DeliveryRecord(settled={"hook": ("a",)})
+    """When there is room again; both is told once."""
+    run = Run(tmp_path, settings("always", receiver))
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert [file.save(record) for _ in range(2)] == [False, False]
-    assert file.save(record)
+        run.offer(notification("a"))
+        eventually(lambda: run.all_settled("a"), "its settlement")
+        eventually(lambda: bool(run.events()), "the warning")
+    run.close()
 
-    assert decode((tmp_path / FILE_NAME).read_bytes()) == record
-    assert [entry["event"] for entry in lines.entries] == [
-        "delivery_record_not_saved",
-        "delivery_record_saved_again",
-    ]
+    assert run.events() == ["state_not_saved", "state_saved_again"]
+    assert json.loads((tmp_path / RECORD.file_name).read_text())["settled"] == {"hook0": ["a"]}
+
+
+def test_a_run_with_nothing_to_tell_writes_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    """What was loaded lies there already."""
+    first = Run(tmp_path, settings("always", receiver))
+    first.offer(notification("a"))
+    eventually(lambda: first.all_settled("a"), "its settlement")
+    first.close()
+    before = (tmp_path / RECORD.file_name).stat().st_ino
+    second = Run(tmp_path, settings("always", receiver))
+    second.close()
+
+    assert (tmp_path / RECORD.file_name).stat().st_ino == before
 
 
 def test_a_directory_of_another_agent_is_left_alone(tmp_path: Path, receiver: Receiver) -> None:
     """What that one was told is its own; this one delivers all the same."""
     owner = StateDirectory(str(tmp_path))
     owner.take()
-    (tmp_path / FILE_NAME).write_text("{")
+    (tmp_path / RECORD.file_name).write_text("{")
     run = Run(tmp_path, settings("always", receiver))
     run.offer(notification("a"))
     eventually(lambda: run.all_settled("a"), "its settlement")
     run.close()
     owner.close()
 
-    assert [entry.name for entry in tmp_path.iterdir()] == [FILE_NAME]
-    assert (tmp_path / FILE_NAME).read_text() == "{"
+    assert [entry.name for entry in tmp_path.iterdir()] == [RECORD.file_name]
+    assert (tmp_path / RECORD.file_name).read_text() == "{"
 
 
 def test_a_handover_goes_on_over_a_restart(tmp_path: Path, receiver: Receiver) -> None:
@@ -332,18 +368,6 @@ def test_a_handover_goes_on_over_a_restart(tmp_path: Path, receiver: Receiver) -
     assert [one["labels"]["db"] for one in receiver.requests[-1].json] == ["orders"]
 
 
-def test_what_is_written_is_counted_for_the_wear_account(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    """Pages, not characters."""
-    run = Run(tmp_path, settings("always", receiver))
-    run.offer(notification("a"))
-    eventually(lambda: run.all_settled("a"), "its settlement")
-    run.close()
-
-    assert run.file.written_bytes >= 2 * 4096
-
-
 def test_a_record_says_the_same_after_writing_and_reading() -> None:
     """Nothing is lost on the way."""
     record = DeliveryRecord(
@@ -357,7 +381,7 @@ def test_a_record_says_the_same_after_writing_and_reading() -> None:
 @pytest.mark.parametrize("raw", [b"", b"[]", b"\xff", b'{"version": 2}', b"[" * 100_000])
 def test_what_is_no_record_is_refused(raw: bytes) -> None:
     """With one kind of error, whatever it is."""
-    with pytest.raises(DamagedRecord):
+    with pytest.raises(DamagedState):
         decode(raw)
 
 

@@ -1,44 +1,12 @@
 """``smaxd notify-test`` and the part of ``smaxd check-config`` that looks at receivers."""
 
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent import cli
+from tests.unit.command_line import Call
 from tests.unit.http_receiver import Receiver, receiving
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ended]
-
-
-@pytest.fixture
-def smaxd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Call a command as the console script does."""
-    before = signal.getsignal(signal.SIGTERM)
-    for name in ("SMAXD_CONFIG", "CREDENTIALS_DIRECTORY"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["smaxd", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), output.out, output.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -158,6 +158,17 @@ def test_fields_that_a_tree_lacks_take_default_stand_in_or_none() -> None:
     assert later(1.0, NOT_RECORDED, None, 7, ("a",)) == loaded
 
 
+def test_a_field_that_must_not_be_none_must_not_be_lacking() -> None:
+    """It is refused with its place, unless its reader would rather go on without it."""
+    tree = {"value": [{"seconds": 0.5}], "source": "log", "at": 1.0}
+
+    with pytest.raises(Malformed, match=r"^value\[0\]\.number: is missing$"):
+        Codec(Known[tuple[Event, ...]]).load(tree)
+
+    event: Any = Codec(Known[tuple[Event, ...]], lenient=True).load(tree).value[0]
+    assert (event.number, event.seconds) == (None, 0.5)
+
+
 def test_a_difference_of_an_older_writer_keeps_what_it_does_not_know() -> None:
     """A recording of before is a whole tree and then differences, none with the new field."""
     codec = Codec(Event)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from probes.diskstats import DiskRates, DiskstatsProbe, disk_rates, parse_diskstats_line
 from probes.errors import NoData, ProbeFailed
 from probes.samples import DiskCounters
+from tests.fuzz.contract import require_sound
 
 DATA = Path(__file__).parents[1] / "data" / "proc"
 VDA = (
@@ -221,10 +222,10 @@ def test_busy_ratio_does_not_pass_one() -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=400))
-def test_any_line_is_parsed_or_skipped(line: bytes) -> None:
-    """No input raises."""
-    parse_diskstats_line(line)
+@given(st.binary(max_size=40), st.integers(0, len(VDA)), st.integers(0, len(VDA)))
+def test_any_line_is_parsed_or_skipped(noise: bytes, start: int, end: int) -> None:
+    """No input raises, and no counter is below zero."""
+    require_sound(parse_diskstats_line(VDA[:start] + noise + VDA[end:]))
 
 
 @settings(deadline=None)

@@ -1,70 +1,23 @@
 """``smaxd explain``: asked of a real listener, with the exits of the contract."""
 
-import dataclasses
 import http.client
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from agent import cli
 from agent.http import HttpServer, application
 from agent.loop import Published
-from tests.unit import explained, snapshots
-from tests.unit.snapshots import AT, FixedClock
-
-NOWHERE = "http://127.0.0.1:1"
-
-
-@dataclasses.dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Ended]
+from tests.unit import explained
+from tests.unit.command_line import NOWHERE, Call, Ended
+from tests.unit.snapshots import FixedClock
 
 
 @pytest.fixture
-def smaxd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
-    """Call the entry point as the console script does."""
-    monkeypatch.delenv("SMAXD_URL", raising=False)
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["smaxd", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output = capsys.readouterr()
-        return Ended(int(ended.value.code or 0), output.out, output.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def published() -> Published:
-    snapshot = dataclasses.replace(
-        snapshots.snapshot(),
-        databases=(explained.database(), snapshots.lost_database()),
-        devices=(explained.device(),),
-    )
-    holder = Published()
-    holder.put(snapshot, 0.01)
-    return holder
-
-
-@pytest.fixture
-def url(published: Published) -> Iterator[str]:
-    """Where a listener shows the snapshot, as a daemon would."""
-    server = HttpServer(application(published, FixedClock(AT + 2.0)), "127.0.0.1", 0)
-    server.start()
-    yield f"http://{server.address}"
-    server.stop()
+def url() -> Iterator[str]:
+    """Where a listener shows the explained database, as a daemon would."""
+    with explained.listening() as url:
+        yield url
 
 
 def answer(url: str, path: str) -> tuple[int, bytes]:
@@ -132,14 +85,10 @@ def test_a_daemon_without_a_tick_is_starting(smaxd: Call) -> None:
     assert "is starting" in ended.err
 
 
-def test_an_agent_that_does_not_tick_is_said_to(smaxd: Call, published: Published) -> None:
+def test_an_agent_that_does_not_tick_is_said_to(smaxd: Call) -> None:
     """On stderr; what it knew is still explained."""
-    server = HttpServer(application(published, FixedClock(AT + 600.0)), "127.0.0.1", 0)
-    server.start()
-    try:
-        ended = smaxd("explain", "--url", f"http://{server.address}", "--db", "orders")
-    finally:
-        server.stop()
+    with explained.listening(later_seconds=600.0) as url:
+        ended = smaxd("explain", "--url", url, "--db", "orders")
 
     assert ended.err == "smaxd: warning: the agent has not ticked for 600 s\n"
     assert (ended.code, ended.out.splitlines()[0]) == (0, "orders")

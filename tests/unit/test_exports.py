@@ -19,6 +19,7 @@ from agent.exports import Arrived, ExportFailed, ExportThread
 from agent.loop import Published
 from agent.textfile import TextfileExporter
 from tests.unit import snapshots
+from tests.unit.budgets import Budget
 
 PATIENCE_SECONDS = 15.0
 
@@ -159,20 +160,25 @@ def test_a_receiver_that_asks_for_patience_gets_it_within_bounds() -> None:
     assert next_delay_seconds(10.0, 1, 1e9, 0.5) == MAX_BACKOFF_SECONDS
 
 
-Control = tuple[ExportControl, list[TextfileExporter]]
+Control = tuple[ExportControl, list[str]]
 
 
 @pytest.fixture
 def control() -> Iterator[Control]:
-    """What runs exports, and the textfiles that it was asked for."""
-    textfiles: list[TextfileExporter] = []
+    """What runs exports, and the textfiles that a budget was asked for."""
+    textfiles: list[str] = []
+
+    def budget_of(path: str) -> Budget:
+        textfiles.append(path)
+        return Budget()
+
     control = ExportControl(
         snapshots.published(),
         snapshots.FixedClock(),
         structlog.get_logger(),
         {},
         "127.0.0.1:10390",
-        textfiles.append,
+        budget_of,
     )
     yield control, textfiles
     control.stop(PATIENCE_SECONDS)
@@ -192,7 +198,7 @@ def test_a_reload_moves_the_textfile(control: Control, tmp_path: Path) -> None:
     exports.configure(TextfileSettings(str(second), 30.0), NO_OTLP)
 
     assert holds(lambda: second.exists() and not first.exists())
-    assert [one.path for one in textfiles] == [str(first), str(second)]
+    assert textfiles == [str(first), str(second)]
     assert [one.exporter for one in (*before, *exports.status())] == ["textfile", "textfile"]
     exports.configure(NO_TEXTFILE, NO_OTLP)
     assert holds(lambda: not second.exists())
@@ -208,14 +214,19 @@ def test_the_end_waits_for_the_file_to_go(control: Control, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def exporter_for(path: Path, published: Published | None = None) -> TextfileExporter:
-    return TextfileExporter(str(path), published or snapshots.published(), snapshots.FixedClock())
+def exporter_for(
+    path: Path, published: Published | None = None, budget: Budget | None = None
+) -> TextfileExporter:
+    return TextfileExporter(
+        str(path), published or snapshots.published(), snapshots.FixedClock(), budget or Budget()
+    )
 
 
 def test_the_textfile_is_the_page_without_the_process(tmp_path: Path) -> None:
     """With the time at which it was written; readable by everyone, whatever the umask."""
     file = tmp_path / "smaxd.prom"
-    exporter = exporter_for(file)
+    budget = Budget()
+    exporter = exporter_for(file, budget=budget)
     assert exporter.export()
 
     names = {family.name for family in text_string_to_metric_families(file.read_text())}
@@ -224,7 +235,23 @@ def test_the_textfile_is_the_page_without_the_process(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [file]
     size = file.stat().st_size
-    assert exporter.written_bytes == -(-size // 4096) * 4096 + 4096
+    assert budget.asked == budget.written == [-(-size // 4096) * 4096 + 4096]
+    exporter.close()
+    assert budget.closed
+    assert not file.exists()
+
+
+def test_a_textfile_that_the_budget_does_not_allow_is_not_written(tmp_path: Path) -> None:
+    """An export that failed, with the reason; nor is what could not be opened on the account."""
+    budget, file = Budget(), tmp_path / "smaxd.prom"
+    budget.refusal = "all of it is used"
+    with pytest.raises(ExportFailed, match="all of it is used"):
+        exporter_for(file, budget=budget).export()
+    assert list(tmp_path.iterdir()) == []
+    budget.refusal = None
+    with pytest.raises(ExportFailed, match="No such file"):
+        exporter_for(tmp_path / "missing" / "smaxd.prom", budget=budget).export()
+    assert budget.written == [0]
 
 
 def test_before_the_first_tick_there_is_no_textfile(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_a_directory_that_changes_all_the_time_is_not_listed_all_the_time(
     def change() -> None:
         os.utime(host.directory, ns=(0, round(host.steps.now * 1e9)))
 
-    monkeypatch.setattr("probes.fio_guard.os.listdir", count)
+    monkeypatch.setattr("probes.guard_meters.os.listdir", count)
     host.steps.step = change
     assert host.guard.settle() is None
     assert host.looks(180) is None
@@ -256,9 +256,7 @@ def test_wals_that_follow_each_other_fast_are_no_collapse(host: Host, looks_per_
     assert host.looks(200) is None
 
 
-def test_closing_waits_for_no_look_and_leaves_no_descriptor(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_waits_for_no_look_and_leaves_no_descriptor(host: Host) -> None:
     """A look that hangs on a device gives the descriptors back when it ends."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -268,8 +266,8 @@ def test_closing_waits_for_no_look_and_leaves_no_descriptor(
         raise FileNotFoundError(path, limit)
 
     before = len(os.listdir("/proc/self/fd"))
-    guard = FioGuard([GuardedDatabase(str(host.log), None, str(host.pressure))], host.steps)
-    monkeypatch.setattr("probes.fio_guard.read_kernel_file", hang)
+    guarded = GuardedDatabase(str(host.log), None, str(host.pressure))
+    guard = FioGuard([guarded], host.steps, read_file=hang)
     looking = threading.Thread(target=guard.look, daemon=True)
     looking.start()
     try:

@@ -16,12 +16,15 @@ from agent.config import HistorySettings
 from agent.history import recorder as recorder_module
 from agent.history.past import Past, PastAlert
 from agent.history.reader import HistoryFile
-from agent.history.recorder import HistoryRecorder, wear_refusal
+from agent.history.recorder import CHECKPOINT_BYTES, COMMIT_BYTES, HistoryRecorder
+from agent.history.sample import Sample
 from agent.history.status import HistoryStatus
+from agent.history.store import Store
 from agent.snapshot import Snapshot
 from agent.state_directory import StateDirectory
-from agent.wear.budget import Refused
-from agent.wear.ledger import AccountView, WearView
+from agent.wear.own_files import carrier_of
+from probes.clock import SystemClock
+from tests.unit.budgets import Budget
 from tests.unit.snapshots import AT, WALL, snapshot
 
 PATIENCE_SECONDS = 20.0
@@ -39,15 +42,15 @@ def eventually(true: Callable[[], Any]) -> bool:
 
 
 class Recording:
-    """A recorder on a directory, its log, and what refuses it to write."""
+    """A recorder on a directory, its log and its budget."""
 
     def __init__(self, directory: Path, settings: HistorySettings = HistorySettings()) -> None:  # noqa: B008 - frozen
         self.path = directory / "history.db"
-        self.refusal: str | None = None
+        self.budget = Budget()
         self._capture = structlog.testing.LogCapture()
         log = structlog.wrap_logger(None, processors=[self._capture])
         self.state_directory = StateDirectory(str(directory))
-        self.recorder = HistoryRecorder(self.state_directory, log, lambda: self.refusal, settings)
+        self.recorder = HistoryRecorder(self.state_directory, log, self.budget, settings)
 
     def events(self, name: str) -> list[Any]:
         return [entry for entry in self._capture.entries if entry["event"] == name]
@@ -123,10 +126,10 @@ def test_it_tells_how_it_is_doing(recording: Recording) -> None:
 def test_without_a_budget_it_waits_and_goes_on(recording: Recording) -> None:
     """What waited is written; one line tells of it, and one of its end."""
     recording.minutes(0, 1)
-    recording.refusal = "all of it is used"
+    recording.budget.refusal = "all of it is used"
     recording.minutes(1, 4)
     waiting, rows = recording.status.waiting, recording.status.rows_total
-    recording.refusal = None
+    recording.budget.refusal = None
     recording.minutes(4, 5)
     recording.close()
 
@@ -143,11 +146,11 @@ def test_what_waits_for_too_long_is_left_out_and_counted(
 ) -> None:
     """The oldest first: memory is bounded."""
     monkeypatch.setattr(recorder_module, "WAITING_ROWS", 100)
-    recording.refusal = "all of it is used"
+    recording.budget.refusal = "all of it is used"
     recording.minutes(0, 20)
     (dropped,) = recording.status.dropped.items()
     waiting = sum(sample.weight for sample in recording.recorder._waiting)
-    recording.refusal = None
+    recording.budget.refusal = None
     recording.minutes(20, 21)
     recording.close()
 
@@ -164,9 +167,9 @@ def test_an_alert_whose_end_was_left_out_is_not_open_for_ever(
     monkeypatch.setattr(recorder_module, "WAITING_ROWS", 50)
     recording.minutes(0, 1)
     assert {alert.ended for alert in recording.alerts()} == {None}
-    recording.refusal = "all of it is used"
+    recording.budget.refusal = "all of it is used"
     recording.minutes(1, 20, alerting=False)
-    recording.refusal = None
+    recording.budget.refusal = None
     recording.minutes(20, 22, alerting=False)
     recording.close()
 
@@ -384,34 +387,45 @@ def test_another_limit_is_in_force_after_a_reload(recording: Recording) -> None:
     assert store._upkeep._limit_bytes == 32 << 20
 
 
-def test_what_is_written_only_ever_grows(recording: Recording) -> None:
-    """It is charged to the wear account by its growth."""
-    seen = []
-    for minute in range(4):
-        recording.minutes(minute, minute + 1)
-        seen.append(recording.recorder.written_bytes)
+def test_every_commit_is_asked_for_before_and_told_afterwards(recording: Recording) -> None:
+    """The end of the file, too; none wrote more than was asked for."""
+    recording.minutes(0, 4)
     recording.close()
-    seen.append(recording.recorder.written_bytes)
 
-    assert seen == sorted(seen)
+    assert set(recording.budget.asked[:-1]) == {COMMIT_BYTES}
+    assert recording.budget.asked[-1] == COMMIT_BYTES + CHECKPOINT_BYTES
+    assert len(recording.budget.asked) == len(recording.budget.written) >= 5
+    assert all(0 <= written <= COMMIT_BYTES for written in recording.budget.written)
+    if in_memory(recording.path):
+        return  # the kernel counts nothing there
+    assert sum(recording.budget.written) >= recording.path.stat().st_size
 
 
-LOST = Refused("wear_history_lost", "wear.json was damaged")
-ACCOUNT = AccountView("disk", 1000, 1, 0, ())
+def test_a_commit_that_may_copy_the_log_asks_for_that(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it has been copied."""
+    written = iter([0, 300_000, 600_000, 900_000, 2_000_000, 2_100_000])
+    monkeypatch.setattr(recorder_module, "COMMIT_BYTES", 400_000)
+    used = [0]
+
+    def so_far() -> int:
+        return used[0]
+
+    monkeypatch.setattr(recorder_module, "written_by_this_thread", so_far)
+    real = Store.write
+
+    def write(store: Store, samples: list[Sample]) -> int:
+        used[0] = next(written)
+        return real(store, samples)
+
+    monkeypatch.setattr(Store, "write", write)
+    recording.minutes(0, 6)
+
+    both = 400_000 + CHECKPOINT_BYTES
+    assert recording.budget.asked == [400_000] * 4 + [both, 400_000]
+    assert recording.budget.written == [0, 300_000, 300_000, 300_000, 1_100_000, 100_000]
 
 
-@pytest.mark.parametrize(
-    ("view", "refused"),
-    [
-        (WearView(None, (ACCOUNT,)), None),
-        (WearView(None, (dataclasses.replace(ACCOUNT, remaining_bytes=0),)), "disk"),
-        (WearView(None, (dataclasses.replace(ACCOUNT, device="other", remaining_bytes=0),)), None),
-        (WearView(LOST, (dataclasses.replace(ACCOUNT, remaining_bytes=0),)), None),
-    ],
-    ids=["something is left", "nothing is left", "nothing of another's", "nobody knows"],
-)
-def test_the_wear_budget_is_the_devices(view: WearView, refused: str | None) -> None:
-    """Of the device that the state directory lies on."""
-    answer = wear_refusal(view, "disk")
-
-    assert (answer is None) if refused is None else (answer is not None and refused in answer)
+def in_memory(path: Path) -> bool:
+    return carrier_of(str(path), SystemClock()) is None

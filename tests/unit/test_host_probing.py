@@ -7,15 +7,23 @@ import pytest
 
 from agent.bandwidth import CapacityEstimate
 from agent.config import FioSettings
-from agent.findings import DatabaseFindings, DeviceBudget, DeviceFindings, FioEnded
-from agent.probing.database_gates import LONGEST_RECOVERY_SECONDS
+from agent.findings import (
+    DatabaseFindings,
+    DeviceBudget,
+    DeviceFindings,
+    FioEnded,
+    PathFindings,
+)
+from agent.probing.database_opening import LONGEST_RECOVERY_SECONDS
 from agent.probing.host_probing import HANGS_AFTER_SECONDS, OPENING_SECONDS, HostProbing
+from agent.probing.past_runs import PastRuns
 from agent.probing.scheduler import STALL_QUIET_SECONDS
 from agent.probing.settings import probing_settings
 from agent.readings import Known, Missing
 from agent.snapshot import DatabaseSnapshot, ProbingSnapshot
 from probes.fio import DEFAULT_LIMITS, FioMode
 from probes.rocksdb.samples import StallCondition
+from probes.samples import BlockLayer
 from tests.unit.agent_samples import (
     WALL,
     a_device,
@@ -26,6 +34,8 @@ from tests.unit.agent_samples import (
     device_findings,
     findings_of,
     known,
+    on_device,
+    probe_state,
 )
 from tests.unit.snapshots import busy_database
 
@@ -45,11 +55,12 @@ def sda(**changes: Any) -> DeviceFindings:
 
 
 class Host:
-    """One device and its scheduler, with capacity never measured."""
+    """Devices and their schedulers, with capacity never measured."""
 
-    def __init__(self, fio: FioSettings | None = None, *, known_before: bool = False) -> None:
+    def __init__(self, fio: FioSettings | None = None) -> None:
         self.probing = HostProbing(probing_settings(fio or FioSettings()))
-        self._known_before = known_before
+        for name in ("sda", "sdb"):
+            self.probing.begin(name, PastRuns())
 
     def tick(
         self,
@@ -72,8 +83,6 @@ class Host:
             device,
             findings,
             CapacityEstimate(86400.0),
-            [database.name for database in databases],
-            known_before=self._known_before,
         )
 
 
@@ -93,9 +102,9 @@ def test_a_run_is_due_once() -> None:
     """Asking for it counts as its start."""
     host = Host()
     assert host.tick(0.0, a_database()).reason == "first_measurement"
-    due = host.probing.due()
+    due = host.probing.due(0.0)
     assert {name: run.mode for name, run in due.items()} == {"sda": FioMode.FAST}
-    assert host.probing.due() == {}
+    assert host.probing.due(0.0) == {}
 
 
 def test_a_run_that_is_not_allowed_any_more_is_not_due() -> None:
@@ -103,7 +112,7 @@ def test_a_run_that_is_not_allowed_any_more_is_not_due() -> None:
     host = Host()
     host.tick(0.0, a_database())
     host.tick(10.0, a_database(), pause=known(600.0))
-    assert host.probing.due() == {}
+    assert host.probing.due(0.0) == {}
 
 
 def test_a_stall_in_force_closes_the_gate_until_a_minute_after_it() -> None:
@@ -118,6 +127,38 @@ def test_a_stall_in_force_closes_the_gate_until_a_minute_after_it() -> None:
         "stalled_recently",
         "first_measurement",
     ]
+
+
+def test_a_stall_on_another_device_closes_the_gate_where_both_share_a_disk() -> None:
+    """An array's database waits for what fio writes to one of its disks; others do not."""
+    stall = StallCondition("default", "stopped", "l0_files", 1.0, None)
+    stalled = a_database(stalls=Known((stall,), "log", 0.0))
+    array = BlockLayer("dm-0", "253:0", "dm")
+    disks = (BlockLayer("sda", "8:0", "disk"), BlockLayer("sdb", "8:16", "disk"))
+    striped = known(a_device(device=array, layers=(array, *disks)))
+    on_array = a_reading(paths=(PathFindings("data", "/db", striped),))
+    elsewhere = a_reading(paths=(on_device("data", "sdc", "8:32"),))
+    assert Host().tick(0.0, stalled, read=on_array).closed == ("stalled_recently",)
+    assert Host().tick(0.0, stalled, read=elsewhere).closed == ()
+
+
+@pytest.mark.parametrize(
+    ("why", "closed"),
+    [
+        ("timeout", ("stalls_unknown",)),
+        ("path_unreadable", ("stalls_unknown",)),
+        ("path_missing", ()),
+    ],
+)
+def test_a_database_that_hangs_closes_the_gate_of_the_disk_where_it_was_seen(
+    why: str, closed: tuple[str, ...]
+) -> None:
+    """Another one on that disk still answers; what is gone from there waits for it no more."""
+    host = Host()
+    host.tick(0.0, a_database())
+    hangs = a_database(stalls=Missing("timeout", "log has hung for 6 s"))
+    nowhere = PathFindings("data", "/data", Missing(why, "there is no answer"))
+    assert host.tick(10.0, hangs, read=a_reading(paths=(nowhere,))).closed == closed
 
 
 def test_a_stall_between_two_ticks_closes_the_gate() -> None:
@@ -143,6 +184,18 @@ def test_a_stall_of_before_the_start_closes_the_gate_while_it_may_be_a_minute_ag
     after = host.tick(until + 1.0, stalled, read=read)
     assert before.closed == after.closed == ()
     assert first.closed == last.closed == (("stalled_recently",) if closes else ())
+
+
+def test_warnings_of_a_log_that_hides_events_close_the_gate_until_a_minute_after_the_last() -> None:
+    """They do not tell when a stall ends, but it goes on no longer than they come."""
+    unknown = Missing("log_has_no_events", "its level hides them")
+    quiet = a_database(stalls=unknown, stall_seconds=unknown)
+    stall = StallCondition("default", "stopped", "l0_files", WALL - 9.0, None)
+    warned = a_log(has_events=False, stalls=(stall,), last_wall_seconds=WALL - 5.0)
+    host = Host()
+    ticks = [0.0, STALL_QUIET_SECONDS - 5.0, STALL_QUIET_SECONDS - 4.0]
+    closed = [host.tick(at, quiet, read=a_reading(log=known(warned))).closed for at in ticks]
+    assert closed == [("stalled_recently",), ("stalled_recently",), ()]
 
 
 def test_a_start_beside_a_log_without_stalls_waits_for_nothing() -> None:
@@ -330,9 +383,9 @@ def test_one_device_is_measured_after_the_other() -> None:
     """They may share a disk, and would measure each other."""
     host = Host()
     assert two_devices(host, 0.0) == {"sda": "first_measurement", "sdb": "another_probe"}
-    assert list(host.probing.due()) == ["sda"]
+    assert list(host.probing.due(0.0)) == ["sda"]
     assert two_devices(host, 1.0, sda_active=True) == {"sda": "running", "sdb": "another_probe"}
-    assert host.probing.due() == {}
+    assert host.probing.due(0.0) == {}
 
 
 def test_a_run_that_hangs_keeps_no_other_device_waiting() -> None:
@@ -341,7 +394,15 @@ def test_a_run_that_hangs_keeps_no_other_device_waiting() -> None:
     two_devices(host, 0.0, sda_active=True)
     late = two_devices(host, HANGS_AFTER_SECONDS, sda_active=True)
     assert late == {"sda": "running", "sdb": "first_measurement"}
-    assert list(host.probing.due()) == ["sdb"]
+    assert list(host.probing.due(0.0)) == ["sdb"]
+
+
+def test_what_is_kept_for_the_agents_own_files_is_not_spent() -> None:
+    """However much of the day's budget is left."""
+    mib = 1048576
+    for kept, reason in ((72 * mib, "first_measurement"), (73 * mib, "budget_spent")):
+        budget = known(DeviceBudget(256 * mib, 200 * mib, kept))
+        assert Host().tick(0.0, a_database(), device=sda(budget=budget)).reason == reason
 
 
 def test_without_a_budget_the_reason_is_that_of_the_account() -> None:
@@ -356,11 +417,54 @@ def test_a_run_that_measured_nothing_is_counted_and_followed_by_a_rest(outcome: 
     """Once, however long it stays the last one."""
     host = Host()
     host.tick(0.0, a_database())
-    host.probing.due()
+    host.probing.due(0.0)
     ended = sda(fio_ended=FioEnded(5.0, outcome))
     host.tick(10.0, a_database(), device=ended)
     said = host.tick(20.0, a_database(), device=ended)
     assert (said.reason, said.runs) == ("backing_off", {outcome: 1})
+
+
+@pytest.mark.parametrize("mode", ["fast", "balanced"])
+def test_a_reload_keeps_the_rest_after_a_run_that_failed(mode: Any) -> None:
+    """Whether it changes anything about fio or not."""
+    host = Host()
+    host.tick(0.0, a_database())
+    host.probing.due(0.0)
+    host.tick(10.0, a_database(), device=sda(fio_ended=FioEnded(5.0, "failed")))
+    host.probing.configure(probing_settings(FioSettings(mode=mode)))
+    said = host.tick(20.0, a_database(), device=sda(fio_ended=FioEnded(5.0, "failed")))
+    assert said.reason == "backing_off"
+
+
+def test_a_reload_tries_again_what_was_refused() -> None:
+    """The directory for its file may be another one now; nothing was written."""
+    host = Host()
+    host.tick(0.0, a_database())
+    host.probing.due(0.0)
+    refused = sda(fio_ended=FioEnded(5.0, "refused"))
+    assert host.tick(10.0, a_database(), device=refused).reason == "backing_off"
+    host.probing.configure(probing_settings(FioSettings()))
+    assert host.tick(20.0, a_database(), device=refused).reason == "first_measurement"
+
+
+def test_a_device_that_was_away_keeps_its_rest() -> None:
+    """Its database was moved away and back."""
+    host = Host()
+    ended = sda(fio_ended=FioEnded(5.0, "failed"))
+    host.tick(10.0, a_database(), device=ended)
+    host.probing.follow((), (), findings_of(20.0))
+    assert host.tick(30.0, a_database(), device=ended).reason == "backing_off"
+
+
+def test_what_made_fio_fail_is_told() -> None:
+    """By what its probe says."""
+    host = Host()
+    failing = probe_state("fio", "sda", success=False, detail="fio not found")
+    said = host.tick(
+        10.0, a_database(), device=sda(fio_ended=FioEnded(5.0, "failed")), probes=(failing,)
+    )
+    assert said.closed == ("backing_off",)
+    assert said.detail.startswith("the last run failed (fio not found); the next one not for")
 
 
 def test_who_sets_the_size_of_a_run_gets_no_other() -> None:

@@ -172,6 +172,29 @@ def test_only_news_are_worth_saving() -> None:
     assert host.learning.revision == learned
 
 
+def test_an_episode_is_news_when_it_is_counted_and_when_it_is_over() -> None:
+    """How it goes on is not: a kill costs at most a minute of that."""
+    host = Host()
+    host.run(300, 6_000)
+    urgent, revisions = set(), set()
+    for rate, delayed in ((20_000, 0.9),) * 60 + ((3_000, 0.0),) * 70:
+        counted = host.run(10, rate, delayed).episodes_total
+        urgent.add(host.learning.urgent_revision)
+        revisions.add(host.learning.revision)
+        assert (host.learning.urgent_revision > 0) == (counted > 0)
+    assert max(urgent) == max(revisions)
+    assert len(urgent - {0}) == 2
+    assert len(revisions) > 3
+
+
+def test_a_capacity_that_was_measured_is_news() -> None:
+    """Where it is the best."""
+    learning = Learning(LearnedState())
+    for rate, news in ((1e8, 1), (5e7, 1), (2e8, 2)):
+        learning.baseline(DEVICE, rate, WALL)
+        assert learning.urgent_revision == learning.revision == news
+
+
 def test_a_database_that_is_not_watched_any_more_stays_in_the_memory() -> None:
     """It may come back."""
     host = Host()

@@ -1,6 +1,7 @@
 """When fio may run: gates, need, budget, backing off."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -8,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.bandwidth import Capacity
+from agent.probing.past_runs import Outcome, PastRuns
 from agent.probing.scheduler import (
     RARELY_SHARE,
-    Outcome,
     ProbeDecision,
     ProbeRun,
     ProbeScheduler,
     ProbeView,
 )
-from agent.readings import Known
+from agent.readings import Known, Missing
 from probes.fio import DEFAULT_LIMITS, FioMode
 
 HOUR = 3600.0
@@ -53,8 +54,10 @@ CLOSED: dict[str, dict[str, Any]] = {
 }
 
 
-def scheduler(mode: FioMode = FioMode.FAST, **options: Any) -> ProbeScheduler:
-    return ProbeScheduler(INTERVAL, mode, DEFAULT_LIMITS, **options)
+def scheduler(mode: FioMode = FioMode.FAST, *, long_run_done: bool = False) -> ProbeScheduler:
+    past = PastRuns()
+    past.long_run_done = long_run_done
+    return ProbeScheduler(INTERVAL, mode, DEFAULT_LIMITS, past)
 
 
 def view(**changes: Any) -> ProbeView:
@@ -71,8 +74,8 @@ def run_of(decision: ProbeDecision) -> ProbeRun:
 
 
 def measure(one: ProbeScheduler, at: float, outcome: Outcome = Outcome.MEASURED) -> None:
-    one.started(ProbeRun(FioMode.FAST, DEFAULT_LIMITS[FioMode.FAST], 1))
-    one.finished(at, outcome)
+    one.past.started(at, FioMode.FAST)
+    one.past.finished(at, outcome)
 
 
 def test_what_was_never_measured_is_measured_at_once() -> None:
@@ -158,9 +161,8 @@ def test_after_the_first_measurement_one_longer_run_follows() -> None:
     decision = one.decide(view(now=600.0, measured=measured))
     run = run_of(decision)
     assert (run.mode, decision.reason) == (FioMode.BALANCED, "first_long_run")
-    one.started(run)
-    one.finished(620.0, Outcome.MEASURED)
-    assert one.long_run_done
+    one.past.started(600.0, run.mode)
+    one.past.finished(620.0, Outcome.MEASURED)
     assert one.decide(view(now=2000.0, measured=by("fio", 620.0))).run is None
 
 
@@ -245,7 +247,7 @@ def test_runs_that_measure_nothing_come_ever_more_seldom(outcome: Outcome) -> No
     waits = []
     for _ in range(10):
         measure(one, 0.0, outcome)
-        waits.append(one.backing_off_seconds(0.0))
+        waits.append(one.past.backing_off_seconds(0.0, INTERVAL))
     assert waits[:4] == [300.0, 600.0, 1200.0, 2400.0]
     assert waits[-1] == INTERVAL
     decision = one.decide(view(now=INTERVAL - 1.0))
@@ -253,7 +255,53 @@ def test_runs_that_measure_nothing_come_ever_more_seldom(outcome: Outcome) -> No
     assert outcome.value in decision.detail
     assert one.decide(view(now=INTERVAL)).run is not None
     measure(one, INTERVAL)
-    assert one.backing_off_seconds(INTERVAL) == 0.0
+    assert one.past.backing_off_seconds(INTERVAL, INTERVAL) == 0.0
+
+
+def test_what_refused_the_last_run_is_told_beside_the_rest_after_it() -> None:
+    """In words, and as a closed gate of its own."""
+    one = scheduler()
+    measure(one, 0.0, Outcome.REFUSED)
+    nowhere = Missing("no_scratch_directory", "no writable directory on the file system of /db")
+    decision = one.decide(view(now=10.0, last_failure=nowhere))
+    assert decision.closed == ("backing_off", "no_scratch_directory")
+    assert decision.detail == (
+        "the last run was refused (no writable directory on the file system of /db); "
+        "the next one not for 290 s"
+    )
+
+
+def test_a_reason_that_closes_two_gates_is_told_once() -> None:
+    """Two samples of one name would spoil the whole page for Prometheus."""
+    one = scheduler()
+    measure(one, 0.0, Outcome.REFUSED)
+    lost = Missing("state_in_use", "another smaxd keeps its budget there")
+    decision = one.decide(view(now=10.0, last_failure=lost, budget_refused=lost))
+    assert decision.closed == ("backing_off", "state_in_use")
+
+
+def test_other_settings_keep_what_was_seen_and_what_is_waited_for() -> None:
+    """The usual pressure, the rest after a failure; the new interval bounds it."""
+    one = scheduler()
+    for minute in range(10):
+        one.decide(view(now=60.0 * minute, pressure_ratio=0.6, measured=by("fio")))
+    measure(one, 600.0, Outcome.FAILED)
+    one.configure(INTERVAL / 2, FioMode.BALANCED, DEFAULT_LIMITS)
+    waiting = one.decide(view(now=600.0, pressure_ratio=0.6))
+    assert waiting.closed == ("backing_off",)
+    assert run_of(one.decide(view(now=900.0, pressure_ratio=0.6))).mode is FioMode.BALANCED
+    one.configure(100.0, FioMode.BALANCED, DEFAULT_LIMITS)
+    assert one.decide(view(now=700.0, pressure_ratio=0.6)).run is not None
+
+
+def test_a_measurement_of_unknown_age_is_old() -> None:
+    """The clock was set back while the agent was away."""
+    decision = scheduler().decide(view(measured=by("fio", -math.inf)))
+    assert run_of(decision).mode is FioMode.FAST
+    assert (decision.reason, decision.detail) == (
+        "estimate_old",
+        "fio measured the device before the clock was set back",
+    )
 
 
 VIEWS = st.builds(
@@ -293,7 +341,7 @@ def test_no_run_passes_a_closed_gate_or_the_budget_and_each_answer_has_a_reason(
         now += pause
         stalled = None if seen.stalled_at is None else now + seen.stalled_at
         here = dataclasses.replace(seen, now=now, stalled_at=stalled)
-        backing_off = one.backing_off_seconds(now) > 0.0
+        backing_off = one.past.backing_off_seconds(now, INTERVAL) > 0.0
         decision = one.decide(here)
         assert decision.reason
         assert decision.detail
@@ -308,5 +356,5 @@ def test_no_run_passes_a_closed_gate_or_the_budget_and_each_answer_has_a_reason(
         assert here.pause_unknown is here.stalls_unknown is here.other_run is None
         assert here.stalled_at is None or now - here.stalled_at > 60.0
         assert decision.run.cost_bytes <= here.budget_remaining_bytes
-        one.started(decision.run)
-        one.finished(now, outcome)
+        one.past.started(now, decision.run.mode)
+        one.past.finished(now, outcome)

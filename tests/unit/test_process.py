@@ -248,10 +248,12 @@ def read_calls() -> int:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=400))
-def test_any_stat_is_parsed_or_refused(text: bytes) -> None:
-    """No input raises."""
-    parse_stat(text)
+@given(st.binary(max_size=40), st.integers(0, 80), st.integers(0, 80))
+def test_any_stat_is_parsed_or_refused(noise: bytes, start: int, length: int) -> None:
+    """No input raises, and nothing is below zero."""
+    line = stat_line("db", 123).encode()
+    found = parse_stat(line[:start] + noise + line[start + length :])
+    assert found is None or min(found.cpu_ticks, found.threads, found.resident_pages) >= 0
 
 
 def test_the_busiest_foreground_threads_are_told_with_their_runs(tmp_path: Path) -> None:

@@ -20,11 +20,19 @@ from agent.host_state import HostState
 from agent.host_watch import HostWatch
 from agent.loop import Logger, Loop, Published
 from agent.main import RecordTo
-from agent.recording.recorder import MEBIBYTE, QUEUED_TICKS, Recorder, RecordError, host_facts
+from agent.recording.recorder import (
+    BETWEEN_FLUSHES_BYTES,
+    MEBIBYTE,
+    QUEUED_TICKS,
+    Recorder,
+    RecordError,
+    host_facts,
+)
 from agent.recording.recording import as_recorded, open_recording
 from agent.simulator import InlineSimulator
 from probes.clock import SystemClock
 from tests.unit.agent_samples import database_findings, findings_of, on_device
+from tests.unit.budgets import Budget
 from tests.unit.recordings import HEADER, captured_ticks
 
 SOON = 20.0
@@ -37,10 +45,21 @@ def lines() -> LogCapture:
 
 
 def recorder_of(
-    path: Path, lines: LogCapture, limit_bytes: int = MEBIBYTE, databases: tuple[str, ...] = ()
+    path: Path,
+    lines: LogCapture,
+    limit_bytes: int = MEBIBYTE,
+    databases: tuple[str, ...] = (),
+    budget: Budget | None = None,
 ) -> Recorder:
     log = cast(Logger, structlog.wrap_logger(None, processors=[lines]))
-    return Recorder(str(path), HEADER, log, limit_bytes=limit_bytes, database_paths=databases)
+    return Recorder(
+        str(path),
+        HEADER,
+        log,
+        budget or Budget(),
+        limit_bytes=limit_bytes,
+        database_paths=databases,
+    )
 
 
 def recorded(recorder: Recorder, ticks: tuple[Findings, ...]) -> None:
@@ -66,6 +85,34 @@ def test_a_recording_can_be_read_back(tmp_path: Path, lines: LogCapture) -> None
     assert recording.header == HEADER
     assert recording.end == "stopped"
     assert [line["event"] for line in lines.entries] == ["recording"]
+
+
+def test_what_is_recorded_is_asked_for_before_and_told_afterwards(
+    tmp_path: Path, lines: LogCapture
+) -> None:
+    """To the byte."""
+    budget, path = Budget(), tmp_path / "x.rec"
+    recorded(recorder_of(path, lines, budget=budget), captured_ticks("v9.8.4"))
+
+    assert len(budget.asked) >= 2
+    assert set(budget.asked) == {BETWEEN_FLUSHES_BYTES}
+    assert sum(budget.written) == path.stat().st_size
+
+
+def test_a_recording_ends_where_the_budget_does(tmp_path: Path, lines: LogCapture) -> None:
+    """In the open, and as a file that can be read."""
+
+    class UsedUp(Budget):
+        def ask(self, size_bytes: int) -> str | None:
+            return super().ask(size_bytes) if len(self.asked) < 2 else "all of it is used"
+
+    path = tmp_path / "x.rec"
+    recorded(recorder_of(path, lines, budget=UsedUp()), captured_ticks("v9.8.4"))
+    recording = open_recording(str(path))
+
+    assert 0 < len(list(recording)) < len(captured_ticks("v9.8.4"))
+    assert recording.end == "wear_budget_used"
+    assert ending(lines) == [("recording_stopped", "all of it is used")]
 
 
 def test_only_the_owner_may_read_it(tmp_path: Path, lines: LogCapture) -> None:
@@ -190,12 +237,16 @@ def test_findings_that_cannot_be_recorded_end_the_recording_only(
 
 
 def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, lines: LogCapture) -> None:
-    """The daemon ends in time; nothing here ever takes from the queue."""
-    recorder = recorder_of(tmp_path / "x.rec", lines)
+    """The daemon ends in time, without what was not written; nothing here takes from the queue."""
+    path = tmp_path / "x.rec"
+    recorder = recorder_of(path, lines)
     for _ in range(QUEUED_TICKS + 1):
         recorder.take(findings_of(0.0))
 
     recorder.close(0.01)
+
+    assert path.read_bytes() == b""
+    assert lines.entries == []
 
 
 def test_the_facts_of_this_host_are_known() -> None:

@@ -5,13 +5,21 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config import Config, DatabaseSettings, DeviceSettings
 from agent.findings import DatabaseFindings, Findings
-from agent.learning.memory import DeviceIdentity, DeviceMemory, LearnedState
+from agent.learning.memory import (
+    CapacityMemory,
+    DeviceIdentity,
+    DeviceMemory,
+    LearnedState,
+    ProbingMemory,
+    RunsMemory,
+)
 from agent.readings import Known
 from agent.recording.recording import (
     FORMAT_VERSION,
@@ -91,7 +99,15 @@ def test_the_header_tells_version_configuration_and_host() -> None:
         ),
         host=HostFacts(cores=4, memory_bytes=2**34, kernel="6.1.0", machine="x86_64"),
         learned=LearnedState(
-            devices=(DeviceMemory(DeviceIdentity("sda", 10**12), 1e8, 1.6e9, 1.65e9),)
+            devices=(DeviceMemory(DeviceIdentity("sda", 10**12), 1e8, 1.6e9, 1.65e9),),
+            probing=(
+                ProbingMemory(
+                    DeviceIdentity("sda", 10**12, "a drive"),
+                    CapacityMemory(1e8, None, False, "fio", 1.6e9),
+                    RunsMemory(),
+                    1.65e9,
+                ),
+            ),
         ),
     )
 
@@ -217,6 +233,18 @@ def test_a_header_that_does_not_fit_is_refused() -> None:
 
     with pytest.raises(RecordingError, match=r"damaged header: config\.tick_seconds: a string"):
         read_back(packed([json.dumps(header).encode() + b"\n"]))
+
+
+def test_what_was_learned_is_whole_or_refused() -> None:
+    """A rate that is not there would end a replay in the middle of a decision."""
+    device = DeviceMemory(DeviceIdentity("sda", 10**12), 1e8, 1.6e9, 1.65e9)
+    header = msgspec.structs.replace(HEADER, learned=LearnedState(devices=(device,)))
+    tree = lines_of(recording_bytes((), header))[0]
+    del tree["learned"]["devices"][0]["baseline_bytes_per_second"]
+    place = r"learned\.devices\[0\]\.baseline_bytes_per_second: is missing"
+
+    with pytest.raises(RecordingError, match=f"damaged header: {place}"):
+        read_back(packed([json.dumps(tree).encode() + b"\n"]))
 
 
 @pytest.mark.parametrize(

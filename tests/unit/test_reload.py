@@ -1,5 +1,6 @@
 """Reading the configuration anew: what takes effect, what waits for a restart, what is refused."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from agent.config import (
     config_hash,
 )
 from agent.loop import Logger
+from agent.patience import Questions
 from agent.reload import ConfigReload
 from agent.reload_plan import ConfigLoad, databases_to_watch, plan_reload
 from tests.unit.snapshots import WALL, FixedClock
@@ -46,6 +48,7 @@ class Daemon:
             self.clock,
             log,
             state_directory,
+            Questions(self.clock),
         )
 
     def _apply(self, config: Config) -> None:
@@ -195,6 +198,25 @@ def test_a_database_around_the_agents_own_state_is_refused(
     assert not last.successful
     assert daemon.applied == []
     assert "state directory" in lines.entries[0]["problem"]
+
+
+def test_a_state_directory_that_does_not_answer_keeps_no_reload(
+    lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ticks would wait with it."""
+    disk_answers = threading.Event()
+
+    def hangs(*_: object) -> None:
+        disk_answers.wait()
+
+    monkeypatch.setattr("agent.patience.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("agent.patience.enclosing_database", hangs)
+    daemon = Daemon(lines, state_directory="/srv/state")
+    last = daemon.reread(lambda: Config(databases=(ORDERS,)))
+    disk_answers.set()
+
+    assert last.successful
+    assert daemon.applied == [Config(databases=(ORDERS,))]
 
 
 def test_configured_databases_are_the_ones_to_watch() -> None:

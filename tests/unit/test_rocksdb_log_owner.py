@@ -9,6 +9,7 @@ import pytest
 
 from probes.clock import SystemClock
 from probes.rocksdb.log import LogProbe, parse_log
+from probes.rocksdb.log_state import LogState
 
 CAPTURED = Path(__file__).parents[1] / "data" / "rocksdb" / "attempted"
 (OWNERS,) = CAPTURED.glob("LOG.old.*")
@@ -122,6 +123,37 @@ def test_of_an_owner_that_wrote_much_before_the_attempt_the_header_is_known(
     assert sample.recovery == whole.recovery
 
 
+def test_a_start_among_many_attempts_finds_the_file_of_an_owner_that_is_silent(
+    database: Database, probe: LogProbe
+) -> None:
+    """All of them wrote after it did."""
+    database.is_attempted()
+    owners = database.goes_on()
+    for _ in range(5):
+        database.is_attempted()
+    os.utime(owners, (database.path.stat().st_mtime - 300.0,) * 2)
+    sample = probe.read()
+    assert (sample.flushes, sample.log_path) == (told(), str(owners))
+
+
+def test_who_tries_in_vain_changes_neither_version_nor_options(
+    database: Database, probe: LogProbe
+) -> None:
+    """A tool of another release, with options of its own; also for a start afterwards."""
+    before = probe.read()
+    database.is_attempted()
+    tried = ATTEMPT.replace(b"RocksDB version: 7.8.3", b"RocksDB version: 9.9.9")
+    tried = tried.replace(b"Options.rate_limiter: (nil)", b"Options.rate_limiter: 0x7f0012345678")
+    assert tried.count(b"9.9.9") == tried.count(b"0x7f0012345678") == 1
+    (database.path / "LOG").write_bytes(tried)
+    database.goes_on()
+    started = LogProbe(str(database.path), SystemClock())
+    for sample in (probe.read(), started.read()):
+        assert (sample.rocksdb_version, sample.rate_limiter) == ("7.8.3", before.rate_limiter)
+        assert sample.table_directories == before.table_directories
+    started.close()
+
+
 def test_a_service_that_is_restarted_in_vain_again_and_again_hides_nothing(
     database: Database, probe: LogProbe
 ) -> None:
@@ -195,6 +227,37 @@ def test_an_attempt_ends_no_stall(database: Database, probe: LogProbe) -> None:
     stalled = probe.read()
     database.is_attempted()
     assert len(stalled.stalls) == len(probe.read().stalls) == 1
+
+
+def test_nor_does_an_attempt_that_is_read_in_two_parts(database: Database, probe: LogProbe) -> None:
+    """Between them comes what the owner wrote meanwhile."""
+    probe.read()
+    database.is_attempted()
+    end = ATTEMPT.index(b"Shutdown complete") - 60
+    (database.path / "LOG").write_bytes(ATTEMPT[: ATTEMPT.rindex(b"\n", 0, end) + 1])
+    probe.read()
+    with database.goes_on().open("ab") as file:
+        file.write(
+            b"2026/11/21-18:17:27.600000 1 [WARN] [db/column_family.cc:991] [default] Stopping "
+            b"writes because we have 9 level-0 files\n"
+        )
+    assert len(probe.read().stalls) == 1
+    (database.path / "LOG").write_bytes(ATTEMPT)
+    assert len(probe.read().stalls) == 1
+
+
+def test_statistics_are_of_a_database_that_is_open() -> None:
+    """The LOG may have lost the end of the opening, and an idle owner writes nothing else."""
+    recovering = (CAPTURED.parent / "recovery" / "LOG").read_bytes()
+    state = LogState()
+    state.feed(recovering[: recovering.index(b'"recovery_started"')].rpartition(b"\n")[0])
+    began = state.sample(0.0, "LOG", 0.0).recovery
+    assert began is not None
+    assert began.ended_wall_seconds is None
+    state.feed(b"2026/11/21-19:00:00.000000 1 [db/db_impl.cc:1] ------- DUMPING STATS -------\n")
+    ended = state.sample(0.0, "LOG", 0.0).recovery
+    assert ended is not None
+    assert ended.ended_wall_seconds is not None
 
 
 def test_a_new_owner_is_followed_once_the_old_one_is_gone(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,8 @@ from probes.clock import SystemClock
 from probes.command import CompletedCommand, Guard, ProcessGroupRunner
 from probes.errors import NoData, ProbeError, ProbeFailed
 from probes.rocksdb.samples import SecondarySample
-from probes.rocksdb.secondary import SecondaryProbe, remove_private_leftovers
+from probes.rocksdb.secondary import PRIVATE_BYTES, SecondaryProbe, remove_private_leftovers
+from tests.unit.budgets import Budget
 
 ANSWER: Mapping[str, object] = {
     "latest_sequence": 7,
@@ -128,6 +130,30 @@ def test_the_private_directory_lives_as_long_as_the_child(database: Path, state:
     assert runner.private_existed
     assert os.listdir(state) == []
     assert runner.argv[3:5] == (str(database), str(database))
+
+
+def test_what_the_child_writes_is_asked_for_before_and_told_afterwards(
+    database: Path, state: Path
+) -> None:
+    """Whole pages, also where it crashed; where it may write nothing it is not started."""
+
+    class Writes(ScriptedRunner):
+        def run(self, argv: Sequence[str], **options: Any) -> CompletedCommand:
+            view = Path(argv[5]) / "view"
+            view.mkdir()
+            (view / "LOG").write_bytes(b"x" * 5000)
+            (view / "CURRENT").symlink_to(database / "CURRENT")
+            return super().run(argv, **options)
+
+    budget, runner = Budget(), Writes(b"", b"", -signal.SIGSEGV)
+    probe = SecondaryProbe(str(database), SystemClock(), runner, str(state), budget=budget)
+    with pytest.raises(ProbeFailed):
+        probe.read()
+    assert (budget.asked, budget.written) == ([PRIVATE_BYTES], [4 * 4096])
+    budget.refusal, runner.argv = "all of it is used", ()
+    with pytest.raises(NoData, match="all of it is used") as caught:
+        probe.read()
+    assert (caught.value.reason, runner.argv) == ("wear_budget_used", ())
 
 
 def test_a_separate_wal_directory_is_passed_on_and_measured(

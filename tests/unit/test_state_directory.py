@@ -83,6 +83,17 @@ def test_a_file_system_without_locks_is_told_from_a_directory_in_use(
     assert StateDirectory(str(tmp_path)).take() is Ownership.NOT_LOCKABLE
 
 
+def test_its_files_are_the_same_for_all_who_ask(tmp_path: Path) -> None:
+    """So that a budget given to one is that of every writer; nothing is made by asking."""
+    directory = StateDirectory(str(tmp_path))
+    file = directory.file("learned.json")
+    assert file is not None
+    assert directory.file("learned.json") is file
+    assert directory.files == {"learned.json": file}
+    assert list(tmp_path.iterdir()) == []
+    assert StateDirectory(None).file("learned.json") is None
+
+
 def test_no_directory_is_held_by_nobody(tmp_path: Path) -> None:
     """None was chosen, or it is gone."""
     assert StateDirectory(None).take() is Ownership.NONE

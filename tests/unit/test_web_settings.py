@@ -1,16 +1,14 @@
 """The settings of listener and exports: what is wrong is said by check-config and at the start."""
 
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agent import cli
 from agent.commands.run import effective_config
 from agent.config import Config, ConfigError, parse_config
 from agent.reload_plan import plan_reload
+from tests.unit.command_line import Call
 
 HASH = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"
 
@@ -69,20 +67,14 @@ Checked = tuple[int, str]
 
 
 @pytest.fixture
-def check_config(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Checked]]:
+def check_config(smaxd: Call) -> Callable[..., Checked]:
     """Exit code of ``smaxd check-config``, and what it says on stderr."""
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(*words: str) -> Checked:
-        monkeypatch.setattr(sys, "argv", ["smaxd", "check-config", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), capsys.readouterr().err
+        ended = smaxd("check-config", *words)
+        return ended.code, ended.err
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 def test_check_config_reads_the_web_configuration_too(

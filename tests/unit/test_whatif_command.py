@@ -2,6 +2,7 @@
 contract."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,15 @@ import pytest
 from agent.explain.explain import explain
 from agent.explain.explanation import ExplainDocument, encode
 from tests.unit import explained, snapshots
+from tests.unit.command_line import NOWHERE, Call
 from tests.unit.snapshots import AT, WALL
-from tests.unit.test_explain_command import (  # noqa: F401 - fixtures
-    NOWHERE,
-    Call,
-    published,
-    smaxd,
-    url,
-)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """Where a listener shows the explained database, as a daemon would."""
+    with explained.listening() as url:
+        yield url
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def saved(tmp_path: Path) -> str:
     return str(file)
 
 
-def test_the_daemon_s_inputs_are_changed(smaxd: Call, url: str) -> None:  # noqa: F811
+def test_the_daemon_s_inputs_are_changed(smaxd: Call, url: str) -> None:
     """A device of four times the rate makes more puts, and the JSON has both sides."""
     ended = smaxd("whatif", "--url", url, "--db", "orders", "--device-mbps", "400", "--json")
     answer = json.loads(ended.out)
@@ -42,7 +44,7 @@ def test_the_daemon_s_inputs_are_changed(smaxd: Call, url: str) -> None:  # noqa
     assert answer["models"][0]["before"] == pytest.approx(explained.CALIBRATED.puts_per_second)
 
 
-def test_a_saved_explanation_needs_no_daemon(smaxd: Call, saved: str) -> None:  # noqa: F811
+def test_a_saved_explanation_needs_no_daemon(smaxd: Call, saved: str) -> None:
     """The same answer from the file."""
     ended = smaxd("whatif", "--inputs", saved, "--url", NOWHERE, "--value-size", "4096")
 
@@ -51,8 +53,8 @@ def test_a_saved_explanation_needs_no_daemon(smaxd: Call, saved: str) -> None:  
 
 
 def test_what_explain_prints_is_what_whatif_reads(
-    smaxd: Call,  # noqa: F811
-    url: str,  # noqa: F811
+    smaxd: Call,
+    url: str,
     tmp_path: Path,
 ) -> None:
     """Indented and all."""
@@ -64,7 +66,7 @@ def test_what_explain_prints_is_what_whatif_reads(
     assert "WAL: on -> off" in ended.out
 
 
-def test_a_load_is_answered_with_margin_and_disk(smaxd: Call, saved: str) -> None:  # noqa: F811
+def test_a_load_is_answered_with_margin_and_disk(smaxd: Call, saved: str) -> None:
     """The operator's question."""
     ended = smaxd("whatif", "--inputs", saved, "--put-rate", "+2000", "--duration", "4h", "--json")
     load = json.loads(ended.out)["load"]
@@ -94,7 +96,7 @@ def test_a_load_is_answered_with_margin_and_disk(smaxd: Call, saved: str) -> Non
     ],
 )
 def test_a_bad_value_is_one_clear_line_and_exit_2(
-    smaxd: Call,  # noqa: F811
+    smaxd: Call,
     saved: str,
     words: list[str],
     line: str,
@@ -111,7 +113,7 @@ def test_a_bad_value_is_one_clear_line_and_exit_2(
     "content", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"databases":[{}]}']
 )
 def test_a_file_that_is_no_explanation_is_refused(
-    smaxd: Call,  # noqa: F811
+    smaxd: Call,
     tmp_path: Path,
     content: bytes,
 ) -> None:
@@ -125,7 +127,7 @@ def test_a_file_that_is_no_explanation_is_refused(
 
 
 @pytest.mark.parametrize("path", ["/nonexistent", "/"])
-def test_a_file_that_cannot_be_read_is_named(smaxd: Call, path: str) -> None:  # noqa: F811
+def test_a_file_that_cannot_be_read_is_named(smaxd: Call, path: str) -> None:
     """Exit 2 and one line."""
     ended = smaxd("whatif", "--inputs", path, "--wal", "off")
 
@@ -133,7 +135,7 @@ def test_a_file_that_cannot_be_read_is_named(smaxd: Call, path: str) -> None:  #
     assert "cannot read" in ended.err
 
 
-def test_several_databases_ask_for_a_choice(smaxd: Call, url: str) -> None:  # noqa: F811
+def test_several_databases_ask_for_a_choice(smaxd: Call, url: str) -> None:
     """The names are given."""
     ended = smaxd("whatif", "--url", url, "--wal", "off")
 
@@ -142,7 +144,7 @@ def test_several_databases_ask_for_a_choice(smaxd: Call, url: str) -> None:  # n
 
 
 def test_a_database_without_inputs_ends_with_1_and_the_reason(
-    smaxd: Call,  # noqa: F811
+    smaxd: Call,
     tmp_path: Path,
 ) -> None:
     """Nothing is wrong with what was typed."""
@@ -155,7 +157,7 @@ def test_a_database_without_inputs_ends_with_1_and_the_reason(
     assert "no model inputs of /srv/idle are known" in ended.err
 
 
-def test_no_daemon_ends_with_1_and_one_line(smaxd: Call) -> None:  # noqa: F811
+def test_no_daemon_ends_with_1_and_one_line(smaxd: Call) -> None:
     """As for every command that asks it."""
     ended = smaxd("whatif", "--url", NOWHERE, "--wal", "off")
 
@@ -163,7 +165,7 @@ def test_no_daemon_ends_with_1_and_one_line(smaxd: Call) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("command", ["explain", "whatif"])
-def test_help_is_no_error(smaxd: Call, command: str) -> None:  # noqa: F811
+def test_help_is_no_error(smaxd: Call, command: str) -> None:
     """And MB are said to be MiB."""
     ended = smaxd(command, "--help")
 
@@ -180,7 +182,7 @@ def test_help_is_no_error(smaxd: Call, command: str) -> None:  # noqa: F811
     ],
 )
 def test_a_file_with_figures_that_cannot_be_is_one_sentence(
-    smaxd: Call,  # noqa: F811
+    smaxd: Call,
     saved: str,
     before: str,
     after: str,
