@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,9 @@ class Daemon:
             if condition(page):
                 return page
             assert self.process.poll() is None, f"the daemon ended: {self.log_file.read_text()}"
-            assert time.monotonic() < give_up, f"never: {what}\n{page.text}"
+            assert time.monotonic() < give_up, (
+                f"never: {what}\n{page.text}\n{self.log_file.read_text()}"
+            )
             time.sleep(0.1)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -244,10 +246,15 @@ def process(argv: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]
 
 
 @contextmanager
-def writing(database: Path, write_buffer_bytes: int = 1 << 20) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes some 1000 puts/s to a rocksdict database until the end of the block."""
+def writing(
+    database: Path, write_buffer_bytes: int = 1 << 20, **more: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes some 1000 puts/s to a rocksdict database until the end of the block.
+
+    ``more`` goes to its environment.
+    """
     argv = [sys.executable, "-c", WRITER, str(database), str(write_buffer_bytes)]
-    with process(argv) as writer:
+    with process(argv, env={**os.environ, **more}) as writer:
         wait_for(database / "CURRENT", writer)
         yield writer
 
@@ -280,8 +287,11 @@ def processes_naming(text: str) -> list[str]:
     return found
 
 
-def leftovers(place: Path) -> list[str]:
-    """What a daemon that has ended has left: files in its home, processes that know the place."""
+def leftovers(place: Path, kept: Collection[str] = ()) -> list[str]:
+    """What a daemon that has ended has left: files in its home, processes that know the place.
+
+    ``kept`` are names of files of its state that are there for a reason.
+    """
     home = place / "home"
     expected = {
         home / name
@@ -289,12 +299,14 @@ def leftovers(place: Path) -> list[str]:
             "tmp",
             "state",
             "state/alerts.json",
+            "state/delivery.json",
             "state/history.db",
             "state/learned.json",
             "state/wear.json",
             ".local",
             ".local/state",
             ".local/state/smaxd",
+            *(f"state/{name}" for name in kept),
         )
     }
     files = [str(path) for path in home.rglob("*") if path not in expected]

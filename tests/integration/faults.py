@@ -1,8 +1,10 @@
 """Parts for tests that break things: whose child is it, what lies around, who is made to fail."""
 
 import os
+import shutil
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -12,11 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.daemon import PATIENCE_SECONDS, ROOT, Daemon, Page
+
+needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user and mount")
 
 SECONDARY = "secondary_child.py"
 SIMULATOR = "simulator_child.py"
 FIO = "fio"
+
+DEAF = "trap '' TERM HUP INT; while :; do sleep 0.1; done"
+"""What a program does, in shell, that only SIGKILL ends."""
 
 CHILD_POLL_SECONDS = 0.003
 """A secondary of a small database lives for some 100 ms."""
@@ -26,9 +36,13 @@ def ticks(page: Page) -> float:
     return page.value("smaxd_ticks_total") or 0.0
 
 
-def probe(running: Daemon, name: str) -> dict[str, Any]:
-    """The state of the one probe of this name, as ``status`` tells it."""
-    probes = [state for state in running.status().get("probes", ()) if state["probe"] == name]
+def probe(running: Daemon, name: str, target: str | None = None) -> dict[str, Any]:
+    """The state of the one probe of this name, or on this target, as ``status`` tells it."""
+    probes = [
+        state
+        for state in running.status().get("probes", ())
+        if state["probe"] == name and target in {None, state["target"]}
+    ]
     assert len(probes) <= 1, f"{name} is there {len(probes)} times"
     return probes[0] if probes else {}
 
@@ -37,25 +51,6 @@ def failed_with(running: Daemon, name: str, *reasons: str) -> bool:
     """Whether the probe's last run failed, for one of these reasons."""
     state = probe(running, name)
     return state.get("success") is False and state.get("reason") in reasons
-
-
-def published_still(running: Daemon, database: Path) -> Page:
-    """The page five ticks later: what does not depend on any program is there, and moves."""
-    before = running.page()
-    page = running.wait_until(lambda page: ticks(page) >= ticks(before) + 5, "five more ticks")
-    name = str(database)
-    puts = page.value("smax_puts_total", db=name)
-    assert puts is not None
-    assert puts > (before.value("smax_puts_total", db=name) or 0.0)
-    for quantity in (
-        "smax_observed_puts_per_second",
-        "smax_database_size_bytes",
-        "smax_live_wal_bytes",
-    ):
-        assert page.value(quantity, db=name) is not None, quantity
-    assert running.get("/healthz") == (200, "ok\n")
-    assert running.events("tick_failed") == []
-    return page
 
 
 def children(pid: int) -> dict[int, str]:
@@ -94,14 +89,19 @@ class Saboteur:
     victims: list[int] = field(default_factory=list)
 
 
+def signalled(number: signal.Signals) -> Callable[[int], None]:
+    """What is done to a victim by a signal."""
+    return lambda pid: os.kill(pid, number)
+
+
 @contextmanager
 def sabotage(
     parent: int,
     program: str,
-    number: signal.Signals,
+    harm: Callable[[int], None],
     ripe: Callable[[int], bool] = lambda _: True,
 ) -> Iterator[Saboteur]:
-    """Until the block ends, send every child that runs ``program`` a signal once it is ``ripe``."""
+    """Until the block ends, ``harm`` every child that runs ``program``, once it is ``ripe``."""
     done = threading.Event()
     saboteur = Saboteur()
 
@@ -112,7 +112,7 @@ def sabotage(
                     try:
                         if not ripe(pid):
                             continue
-                        os.kill(pid, number)
+                        harm(pid)
                     except ProcessLookupError:
                         continue  # it was faster
                     saboteur.victims.append(pid)
@@ -178,23 +178,73 @@ def interpreter(place: Path) -> Interpreter:
 
 
 CALM = """
-import sys
+from agent.probing import host_probing, scheduler
+from probes import guard_meters, lookout
+# What is not there cannot be multiplied: a patch that has become void ends the program.
+host_probing.OPENING_SECONDS *= 0.0
+scheduler.STALL_QUIET_SECONDS *= 0.0
+scheduler.PRESSURE_UNKNOWN_LIMIT *= 4.0
+guard_meters.COLLAPSED_RATIO *= -1.0
+guard_meters.PRESSURE_HIGH *= 2.0
+lookout.LOOK_PATIENCE_SECONDS *= 60.0
+"""
+"""Opens the gates of fio, and has its guard look away, on a host that other work keeps busy."""
+
+SITE = f"""
+import os, sys, traceback
 if "agent" in sys.orig_argv:
-    from agent.probing import host_probing, scheduler
-    host_probing.OPENING_SECONDS = 0.0
-    scheduler.PRESSURE_UNKNOWN_LIMIT = 2.0
+    try:
+        exec({CALM!r})
+    except Exception:
+        traceback.print_exc()
+        os._exit(70)
 """
 
 
 def calm_host(place: Path) -> str:
-    """The PYTHONPATH of a daemon that finds its host calm: a busy one would close fio's gates.
+    """The PYTHONPATH of a daemon that finds its host calm: a busy one would keep fio from running.
 
-    The gates have tests of their own; here fio is to run at once, to be disturbed.
+    Gates and guard have tests of their own; here fio is to run at once, to be disturbed.
     """
     directory = place / "calm"
     directory.mkdir(exist_ok=True)
-    (directory / "sitecustomize.py").write_text(CALM)
+    (directory / "sitecustomize.py").write_text(SITE)
     return f"{directory}:{ROOT}"
+
+
+FINISHED_WRITER = """
+import sys
+from rocksdict import Rdict
+database = Rdict(sys.argv[1])
+for number in range(1000):
+    database[number] = "x" * 200
+database.close()
+"""
+
+
+def finished_database(path: Path) -> None:
+    """A database of a thousand puts that nobody has open."""
+    subprocess.run([sys.executable, "-c", FINISHED_WRITER, str(path)], check=True)
+
+
+def wait_for_probe(running: Daemon, name: str, target: str, *, success: bool) -> str:
+    """Wait until the probe's last run went so, and return its reason."""
+    running.wait_until(
+        lambda page: page.value("smax_probe_success", probe=name, target=target) == float(success),
+        f"{name} of {target} {'succeeds' if success else 'fails'}",
+    )
+    return str(probe(running, name, target)["reason"])
+
+
+def has_capacity(page: Page) -> bool:
+    """Whether fio has measured. On a busy host S_max may be absent then for want of bandwidth."""
+    return bool(page.samples("smax_device_write_capacity_bytes_per_second"))
+
+
+def wait_for_event(running: Daemon, event: str) -> str:
+    """Wait until a line of the log tells of it, and return the last one."""
+    running.wait_until(lambda _: running.events(event), event)
+    return running.events(event)[-1]
 
 
 def eventually(condition: Any, what: str) -> None:

@@ -1,64 +1,55 @@
 """Programs that the daemon runs die, hang, talk nonsense, or are not there.
 
-Real fio, real secondaries and simulators are killed and stopped by signals. Where a real one
-cannot be made to misbehave (nonsense as output, deafness to SIGTERM), a shell script takes its
-place: fio's on PATH, a secondary's or simulator's as the interpreter that they are started with.
+Real fio and real secondaries are killed and stopped by signals. Where a real one cannot be made to
+misbehave (nonsense as output, deafness to SIGTERM), a shell script takes its place: fio's on PATH,
+a secondary's as the interpreter that it is started with.
 """
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent import simulator_child
-from agent.models.lsm import Simulated
-from agent.readings import Missing
-from agent.simulator import ChildProcessSimulator
-from probes.command import CompletedCommand, ProcessGroupRunner
 from tests.integration.daemon import (
-    ROOT,
     Daemon,
     daemon,
-    environment,
-    leftovers,
-    processes_naming,
     workplace,
     write_config,
     writing,
 )
+from tests.integration.demands import RECOMMENDED, demands
 from tests.integration.faults import (
+    DEAF,
     FIO,
     SECONDARY,
-    SIMULATOR,
     calm_host,
     children,
     eventually,
     executable,
     failed_with,
+    has_capacity,
     interpreter,
+    needs_fio,
     path_with,
     path_without,
     probe,
-    published_still,
     sabotage,
     scratch_files,
+    signalled,
 )
-from tests.unit.model_inputs_samples import model_inputs
 
 pytestmark = pytest.mark.long
-needs_fio = pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 
 NO_FIO = "fio: {enabled: false}\n"
 NO_SECONDARY = "secondary: {enabled: false}\n"
 FAST_SECONDARY = "secondary: {interval_seconds: 1, timeout_seconds: 1, cpu_share_ratio: 1}\n"
-FAST_FIO = "fio: {size_mib: 8, runtime_seconds: 1, rate_mib_per_second: 16, interval_seconds: 20}\n"
-"""Runs are twenty seconds apart; one that hangs is killed after eleven."""
+FAST_FIO = "fio: {size_mib: 8, runtime_seconds: 1, rate_mib_per_second: 16, interval_seconds: 12}\n"
+"""From the end of one run to the next it is twelve seconds; one that hangs ends after eleven."""
+
+S_MAX = (RECOMMENDED, "headroom_ratio", "available_bytes_per_second")
+"""What needs a capacity."""
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +75,6 @@ def recovers(running: Daemon, name: str) -> None:
     running.wait_until(lambda _: probe(running, name).get("success"), f"{name} works again")
 
 
-def ends_cleanly(running: Daemon, place: Path) -> None:
-    """By SIGTERM, leaving nothing, having never failed as a whole."""
-    assert running.stop() == 0
-    assert "Traceback" not in running.log_file.read_text()
-    assert leftovers(place) == []
-
-
 @pytest.mark.parametrize(
     ("number", "reason"), [(signal.SIGKILL, "killed"), (signal.SIGSTOP, "timeout")]
 )
@@ -99,15 +83,18 @@ def test_secondaries_that_are_killed_or_stopped_cost_only_what_they_tell(
 ) -> None:
     """The rest stays; the first one that is left alone brings its part back."""
     config = write_config(place, NO_FIO + FAST_SECONDARY)
-    with daemon(place, "--config", config, "--db", str(database)) as running:
-        with sabotage(running.process.pid, SECONDARY, number) as saboteur:
+    with (
+        daemon(place, "--config", config, "--db", str(database)) as running,
+        demands(running, place, database) as demanded,
+    ):
+        with sabotage(running.process.pid, SECONDARY, signalled(number)) as saboteur:
             fails(running, "secondary", reason)
-            published_still(running, database)
-            page = running.page()
+            demanded.absent(database, reason, "estimated_keys")
+            page = demanded.others_go_on()
         recovers(running, "secondary")
+        demanded.published(database, "estimated_keys")
         assert len(saboteur.victims) >= 1
         assert page.value("smax_probe_success", probe="secondary", target=str(database)) == 0.0
-        ends_cleanly(running, place)
 
 
 @pytest.mark.parametrize(
@@ -130,20 +117,23 @@ def test_a_secondary_that_cannot_work_is_named_and_missed_by_nobody_else(
     python = interpreter(place)
     config = write_config(place, NO_FIO + FAST_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
-    with daemon(
-        place, *arguments, python=str(python.path), PYTHONPATH=python.python_path
-    ) as running:
+    with (
+        daemon(
+            place, *arguments, python=str(python.path), PYTHONPATH=python.python_path
+        ) as running,
+        demands(running, place, database) as demanded,
+    ):
         recovers(running, "secondary")
         if script is None:
             python.path.unlink()
         else:
             python.replace(script)
         fails(running, "secondary", reason)
-        published_still(running, database)
+        demanded.others_go_on()
         assert len([x for x in running.events("probe_no_data") if "probe=secondary" in x]) == 1
         python.restore()
         recovers(running, "secondary")
-        ends_cleanly(running, place)
+        demanded.published(database, "estimated_keys")
 
 
 @needs_fio
@@ -156,23 +146,20 @@ def test_fio_that_is_killed_or_stopped_gives_no_capacity_and_leaves_no_file(
     """And its next run gives one."""
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
-    with daemon(place, *arguments, PYTHONPATH=calm_host(place)) as running:
-        with sabotage(running.process.pid, FIO, number) as saboteur:
+    with (
+        daemon(place, *arguments, PYTHONPATH=calm_host(place)) as running,
+        demands(running, place, database) as demanded,
+    ):
+        with sabotage(running.process.pid, FIO, signalled(number)) as saboteur:
             fails(running, "fio", reason)
-            page = published_still(running, database)
+            demanded.absent(database, reason, *S_MAX)
+            page = demanded.others_go_on()
             left = scratch_files(place)
-        assert page.samples("smax_device_write_capacity_bytes_per_second") == []
-        assert page.reasons(str(database))["available_bytes_per_second"] == reason
+        assert not has_capacity(page)
         assert left == []
         assert len(saboteur.victims) == 1
         recovers(running, "fio")
-        running.wait_until(
-            lambda page: page.samples("smax_device_write_capacity_bytes_per_second"), "a capacity"
-        )
-        ends_cleanly(running, place)
-
-
-DEAF = "trap '' TERM HUP INT; while :; do sleep 0.1; done"
+        running.wait_until(has_capacity, "a capacity")
 
 
 @needs_fio
@@ -194,15 +181,19 @@ def test_something_else_under_fios_name_gives_no_capacity(
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
     path = path_with(imposter.parent)
-    with daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running:
+    with (
+        daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running,
+        demands(running, place, database) as demanded,
+    ):
         fails(running, "fio", reason)
         imposter.unlink()
-        page = published_still(running, database)
-        assert page.samples("smax_device_write_capacity_bytes_per_second") == []
+        demanded.absent(database, reason, *S_MAX)
+        page = demanded.others_go_on()
+        assert not has_capacity(page)
         assert scratch_files(place) == []
         assert [c for c in children(running.process.pid).values() if "fio" in c] == []
         recovers(running, "fio")
-        ends_cleanly(running, place)
+        running.wait_until(has_capacity, "a capacity")
 
 
 def test_a_host_without_fio_says_so_and_finds_it_once_it_is_there(
@@ -214,14 +205,15 @@ def test_a_host_without_fio_says_so_and_finds_it_once_it_is_there(
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
     path = f"{programs}:{path_without('fio')}"
-    with daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running:
-        fails(running, "fio", "fio_missing")
-        page = published_still(running, database)
-        assert page.reasons(str(database))["available_bytes_per_second"] == "fio_missing"
+    with (
+        daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running,
+        demands(running, place, database) as demanded,
+    ):
+        demanded.absent(database, "fio_missing", *S_MAX)
+        demanded.others_go_on()
         if real is not None:
             executable(programs / "fio", f'exec {real} "$@"')
-            recovers(running, "fio")
-        ends_cleanly(running, place)
+            running.wait_until(has_capacity, "a capacity")
 
 
 def test_the_daemon_ends_in_time_with_a_fio_that_ignores_sigterm(
@@ -232,108 +224,21 @@ def test_the_daemon_ends_in_time_with_a_fio_that_ignores_sigterm(
     config = write_config(place, FAST_FIO + NO_SECONDARY)
     arguments = ("--config", config, "--db", str(database))
     path = path_with(imposter.parent)
-    with daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running:
-        eventually(lambda: processes_naming(str(imposter)) != [], "it runs")
+    with (
+        daemon(place, *arguments, PATH=path, PYTHONPATH=calm_host(place)) as running,
+        demands(running, place, database),
+    ):
         eventually(
-            lambda: any("trap" in c or "fio" in c for c in children(running.process.pid).values()),
-            "it has become the script",
+            lambda: any(deaf(pid) for pid in children(running.process.pid)), "it is deaf by now"
         )
-        ends_cleanly(running, place)
-        assert running.log_file.read_text().count("event=stopped") == 1
+    assert running.log_file.read_text().count("event=stopped") == 1
 
 
-class Exchanged(ProcessGroupRunner):
-    """The real runner, with another program in the interpreter's place as long as ``path`` is."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_seconds: float,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        **more: Any,
-    ) -> CompletedCommand:
-        program = str(self._path) if self._path.exists() else argv[0]
-        return super().run(
-            [program, *argv[1:]], timeout_seconds=timeout_seconds, cwd=cwd, env=env, **more
-        )
-
-
-@pytest.mark.parametrize(
-    ("script", "reasons"),
-    [
-        ("echo nonsense", {"simulator_failed"}),
-        ("head -c 9000000 /dev/urandom", {"simulator_failed"}),
-        ("kill -KILL $$", {"simulator_killed"}),
-        ("kill -STOP $$", {"simulator_timeout"}),
-        (DEAF, {"simulator_timeout"}),
-        ("exit 3", {"simulator_failed"}),
-        (None, {"simulator_program_not_started"}),
-    ],
-    ids=["words", "noise", "killed", "stopped", "deaf", "nothing", "not a program"],
-)
-def test_a_simulator_that_fails_is_a_reason_and_the_next_one_an_answer(
-    tmp_path: Path, script: str | None, reasons: set[str]
-) -> None:
-    """In the daemon it runs once a minute; so here it is asked directly."""
-    path = tmp_path / "python"
-    if script is None:
-        path.write_text("not a program")
-    else:
-        executable(path, script)
-    runner = Exchanged(path)
-    simulator = ChildProcessSimulator(runner, timeout_seconds=1.0)
-    simulator.submit("first", model_inputs())
-    assert simulator.wait_until_idle(30.0)
-    failed = simulator.answers()["first"]
-    path.unlink()
-    # The wall time of an idle priority child on a busy host may be longer than its CPU time.
-    eventually(lambda: answered(simulator, "first"), "the next run answers")
-    runner.stop()
-    simulator.close()
-
-    assert isinstance(failed, Missing)
-    assert failed.reason in reasons
-    assert processes_naming(str(path)) == []
-
-
-def answered(simulator: ChildProcessSimulator, name: str) -> bool:
-    simulator.submit(name, model_inputs())
-    assert simulator.wait_until_idle(30.0)
-    return isinstance(simulator.answers()[name], Simulated)
-
-
-CALLER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from agent.simulator import ChildProcessSimulator
-from probes.command import ProcessGroupRunner
-from tests.unit.model_inputs_samples import model_inputs
-simulator = ChildProcessSimulator(ProcessGroupRunner())
-while True:
-    simulator.submit("db", model_inputs())
-    simulator.wait_until_idle(60.0)
-"""
-
-
-def test_a_simulator_whose_caller_is_killed_ends_with_it(tmp_path: Path) -> None:
-    """A stopped one, too, which its own alarm would not end."""
-
-    def is_tied(pid: int) -> bool:
-        return os.getpriority(os.PRIO_PROCESS, pid) == simulator_child.NICENESS
-
-    argv = [sys.executable, "-c", CALLER, str(ROOT)]
-    with subprocess.Popen(argv, env=environment(tmp_path), cwd="/") as caller:
-        try:
-            with sabotage(caller.pid, SIMULATOR, signal.SIGSTOP, is_tied) as saboteur:
-                eventually(lambda: saboteur.victims, "a simulator is stopped")
-        finally:
-            caller.kill()
-    eventually(lambda: processes_naming(str(tmp_path)) == [], "the simulator is gone, too")
-
-    assert caller.returncode == -signal.SIGKILL
+def deaf(pid: int) -> bool:
+    """Whether a process ignores SIGTERM."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False  # it has ended
+    ignored = int(dict(line.split(":\t") for line in status.splitlines())["SigIgn"], 16)
+    return bool(ignored >> (signal.SIGTERM - 1) & 1)

@@ -1,8 +1,8 @@
 """The wall clock is set an hour forwards or backwards under a database that works and stalls.
 
-libfaketime could do this to real processes, but hosts do not have it; so the database is a LOG
-that a script writes, the way RocksDB does, by a clock that the test owns, and that the real probe
-and the real decisions look at.
+The database is a LOG that a script writes, the way RocksDB does, by a clock that the test owns, and
+that the real probe and the real decisions look at: so the moment within a tick can be chosen.
+``test_faults_set_clock`` does it to real processes.
 """
 
 import json

@@ -1,16 +1,21 @@
 """State files that no version of the program wrote: named, kept aside, never used, never fatal."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import daemon, workplace, write_config, writing
-from tests.integration.faults import failed_with, published_still
+from tests.integration.daemon import Daemon, daemon, workplace, write_config, writing
+from tests.integration.demands import demands
+from tests.integration.faults import eventually, failed_with
 
 pytestmark = pytest.mark.slow
 NO_PROGRAMS = "fio: {enabled: false}\nsecondary: {enabled: false}\n"
+QUIET = (
+    NO_PROGRAMS + "alerting: {delivery: {mode: always, webhooks: [{url: 'http://127.0.0.1:9'}]}}\n"
+)
+"""There is nothing to deliver, but what was delivered is looked up."""
 
 
 @pytest.fixture(scope="module")
@@ -39,48 +44,71 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+FILES = ("learned.json", "wear.json", "alerts.json", "delivery.json", "history.db")
+"""What the daemon keeps itself, and sets aside where it cannot be understood."""
+
+ORDERS = {
+    "pause.json": ("pause", "pause_unusable"),
+    "alert-orders.json": ("alert_orders", "orders_unusable"),
+    "calibrate-0123456789abcdef.json": ("calibration", "calibration_unusable"),
+}
+"""What commands leave for it: the probe that reads it, and how that fails. Not ours to move."""
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_state_that_cannot_be_understood_is_set_aside_and_the_daemon_begins_afresh(
     place: Path, database: Path, damage: str
 ) -> None:
-    """What was learned, and the account of what was written, both at once; and all of it named."""
+    """All of it at once, and each file named once; the next start finds what this one kept."""
     state = place / "home/state"
-    for name in ("learned.json", "wear.json", "pause.json", "calibrate-0123456789abcdef.json"):
+    for name in (*FILES, *ORDERS):
         DAMAGES[damage](state / name)
-    config = write_config(place, NO_PROGRAMS)
-    with daemon(place, "--config", config, "--db", str(database)) as running:
+    # SQLite takes an empty file for a new one.
+    damaged = [name for name in FILES if (damage, name) != ("empty", "history.db")]
+    aside = [f"{name}.damaged" for name in damaged]
+    kept = (*aside, *ORDERS)
+    words = ("--config", write_config(place, QUIET), "--db", str(database))
+    with (
+        daemon(place, *words) as running,
+        demands(running, place, database, kept=kept),
+    ):
         running.wait_until(
-            lambda page: page.value("smax_observed_puts_per_second", db=str(database)), "a rate"
+            lambda _: all(failed_with(running, *failure) for failure in ORDERS.values()),
+            "the files of commands are named",
         )
-        running.wait_until(
-            lambda _: (
-                failed_with(running, "calibration", "calibration_unusable")
-                and failed_with(running, "pause", "pause_unusable")
-            ),
-            "the other two files are named",
+        eventually(
+            lambda: warned(running, (*damaged, *ORDERS)) == dict.fromkeys((*damaged, *ORDERS), 1),
+            "each file is named once",
         )
-        published_still(running, database)
-        code = running.stop()
+        budgets = [
+            device["quantities"]["wear_budget_remaining_bytes"]["reason"]
+            for device in running.status()["devices"]
+        ]
+    with daemon(place, *words) as running, demands(running, place, database, kept=kept):
+        again = warned(running, FILES)
 
-    log = running.log_file.read_text()
-    warnings = [line for line in log.splitlines() if "level=warning" in line]
-    for name in ("learned.json", "wear.json", "pause.json", "calibrate-0123456789abcdef.json"):
-        assert len([line for line in warnings if name in line]) == 1, name
-    for name in ("learned.json", "wear.json"):
-        assert os.path.lexists(state / f"{name}.damaged"), name
-    assert code == 0
-    assert "Traceback" not in log
+    assert set(budgets) == {"wear_history_lost"}
+    assert again == dict.fromkeys(FILES, 0)
+    assert [name for name in aside if not os.path.lexists(state / name)] == []
+
+
+def warned(running: Daemon, names: Iterable[str]) -> dict[str, int]:
+    """How many warnings name each of these files."""
+    lines = [one for one in running.log_file.read_text().splitlines() if "level=warning" in one]
+    return {name: sum(f"/{name}" in line for line in lines) for name in names}
 
 
 def test_a_later_start_finds_its_own_state_again(place: Path, database: Path) -> None:
     """Setting aside is done once; what was set aside is still there to be looked at."""
     learned = place / "home/state/learned.json"
     learned.write_bytes(b"half a fi")
-    config = write_config(place, NO_PROGRAMS)
+    words = ("--config", write_config(place, NO_PROGRAMS), "--db", str(database))
     for _ in range(2):
-        with daemon(place, "--config", config, "--db", str(database)) as running:
-            published_still(running, database)
-            assert running.stop() == 0
+        with (
+            daemon(place, *words) as running,
+            demands(running, place, database, kept=["learned.json.damaged"]),
+        ):
+            pass
 
     assert "state_unusable" not in running.log_file.read_text()
     assert (learned.parent / "learned.json.damaged").read_bytes() == b"half a fi"

@@ -349,7 +349,7 @@ def test_a_signal_ends_the_daemon_cleanly(place: Path, number: signal.Signals) -
 @needs_fio
 def test_the_daemon_ends_while_fio_runs(place: Path) -> None:
     """It takes fio and the scratch file with it."""
-    slow = "fio: {size_mib: 240, runtime_seconds: 120, rate_mib_per_second: 2}\n"
+    slow = "fio: {size_mib: 120, runtime_seconds: 120, rate_mib_per_second: 2}\n"
     scratch = place / "home/state"
     arguments = ("--db", str(place / "db"), "--config", write_config(place, slow))
     with writing(place / "db"), daemon(place, *arguments) as running:

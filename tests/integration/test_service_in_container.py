@@ -205,6 +205,7 @@ def test_the_discovery_drop_in_finds_and_reads_another_users_database(service: M
 
     for probe in ("wal", "secondary", "process_io"):
         service.wait_until(lambda probe=probe: succeeded(probe), f"{probe} succeeds", LONG_SECONDS)  # type: ignore[misc]
+    assert service.page().value("smax_puts_total", db=DATABASE)
 
 
 def give_credentials(machine: Machine, credentials: Mapping[str, str]) -> None:
@@ -293,6 +294,7 @@ def test_what_root_orders_reaches_the_daemon(service: Machine) -> None:
     service.wait_until(
         lambda: "silence" in service.tell("smaxd", "alerts"), "it tells of the silence"
     )
+    assert without_success(service.page()).isdisjoint({"pause", "alert_orders"})
 
 
 def test_a_killed_daemon_is_started_again(service: Machine) -> None:

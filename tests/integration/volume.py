@@ -31,14 +31,14 @@ class Volume:
     not the one below it.
     """
 
-    def __init__(self, place: Path, size_bytes: int) -> None:
+    def __init__(self, place: Path, size_bytes: int, *mkfs_options: str) -> None:
         shared = Path("/dev/shm")  # noqa: S108 - a private directory is made in it
         parent = shared if shared.is_dir() else place
         self._directory = Path(tempfile.mkdtemp(prefix="smaxd-volume-", dir=parent))
         self._image = self._directory / "image"
         with self._image.open("wb") as file:
             file.truncate(size_bytes)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(self._image)], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", *mkfs_options, str(self._image)], check=True)
         self.path = place / "volume"
         self.path.mkdir()
         self._attached: list[str] = []
@@ -55,7 +55,12 @@ class Volume:
         else:
             pytest.fail("no loop device with a new number")
         self.device = device.removeprefix("/dev/")
-        if subprocess.run(["mount", device, str(self.path)], check=False).returncode:
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount it where it belongs."""
+        argv = ["mount", f"/dev/{self.device}", str(self.path)]
+        if subprocess.run(argv, check=False).returncode:
             pytest.skip("mounting is not permitted here")
 
     def _attach(self) -> str:
@@ -124,6 +129,9 @@ class Volume:
         )
         for device in listing.stdout.split():
             subprocess.run(["losetup", "-d", device], check=False)
+        self._remove()
+
+    def _remove(self) -> None:
         shutil.rmtree(self._directory)
 
 
