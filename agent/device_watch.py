@@ -38,6 +38,10 @@ SMART_TIMEOUT_SECONDS = 30.0
 FIO_TIMEOUT_MARGIN_SECONDS = 60.0
 """On top of fio's own runtime before a run counts as hanging; the runner kills it well before."""
 
+DECISION_SECONDS = 15.0
+"""For so long what was decided by the gates of a moment holds: a run that a disk has held up longer
+would start as the disk answers again, beside a database that comes round, or in a pause."""
+
 CLEARING_SECONDS = 30.0
 """As long a run of fio waits for what earlier ones left to be removed."""
 
@@ -59,6 +63,7 @@ class DeviceWatch:
         self._diskstats = diskstats
         self._guarded = guarded
         self._run: ProbeRun | None = None
+        self._decided_at = 0.0
         self._ended: FioEnded | None = None
         self._wrote = False
         self.scratch_directory: str | None = None
@@ -161,7 +166,7 @@ class DeviceWatch:
         """Start fio as decided, unless a run is still under way."""
         if self.fio is None or self.fio.running or self.fio.retired:
             return
-        self._run = run
+        self._run, self._decided_at = run, now
         self.fio.timeout_seconds = run.limits.runtime_seconds + FIO_TIMEOUT_MARGIN_SECONDS
         self.fio.start(now)
 
@@ -236,8 +241,14 @@ class DeviceWatch:
         reservation = ledger.reserve(key, FIO_PURPOSE, run.cost_bytes)
         if isinstance(reservation, Refused):
             raise _RefusedError(reservation.reason, reservation.detail)
+        guard: FioGuard | None = None
         probe: FioProbe | None = None
         try:
+            guard = FioGuard(self._guarded(self.sample), self._tools.clock)
+            held_up_seconds = self._tools.clock.monotonic() - self._decided_at
+            if held_up_seconds > DECISION_SECONDS:
+                why = f"the file system of {path} took {held_up_seconds:.0f} s to answer"
+                raise ProbeFailed("timeout", f"{why}, so fio was not started")
             probe = FioProbe(
                 directory,
                 self._tools.clock,
@@ -247,13 +258,15 @@ class DeviceWatch:
                 device_devnum=self.sample.device.devnum,
                 diskstats=self._diskstats.read,
                 database_paths=self.database_directories,
-                guard=FioGuard(self._guarded(self.sample), self._tools.clock),
+                guard=guard,
             )
             return probe.read()
         finally:
             written_bytes = 0 if probe is None else probe.written_bytes_total
             self._wrote = written_bytes > 0
             ledger.settle(reservation, written_bytes)
+            if guard is not None:
+                guard.close()
 
 
 def _drives(sample: BlockDeviceSample) -> tuple[object, ...]:

@@ -50,6 +50,8 @@ _PERCENT_USED: Final = (7, 0x08)
 _Counter = Annotated[float, msgspec.Meta(ge=0)]
 _Percent = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
+_BlockBytes = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+
 _MOST = 2.0**100
 """Bytes or hours above this are a damaged counter, and below zero is another."""
 
@@ -94,7 +96,7 @@ class _Raw(msgspec.Struct):
 
 class _Attribute(msgspec.Struct):
     name: str
-    value: _Percent = 0
+    value: _Percent | None = None  # smartctl leaves it out where a drive has only the raw one
     raw: _Raw = msgspec.field(default_factory=_Raw)
 
 
@@ -125,7 +127,7 @@ class _SmartctlReport(msgspec.Struct):
     smartctl: _Smartctl
     model_name: str | None = None
     in_smartctl_database: bool = False
-    logical_block_size: int = 512
+    logical_block_size: _BlockBytes = 512
     smart_support: _SmartSupport | None = None
     endurance_used: _Used | None = None
     spare_available: _Spare | None = None
@@ -231,18 +233,24 @@ def _used(report: _SmartctlReport) -> tuple[float | None, str]:
     # The names of a drive that smartctl does not know are guesses.
     if report.in_smartctl_database and report.ata_smart_attributes is not None:
         for attribute in report.ata_smart_attributes.table:
-            if attribute.name in _REMAINING_ATTRIBUTES and _is_told_once(attribute):
-                return _ratio(100 - attribute.value), f"smartctl, attribute {attribute.name}"
+            if attribute.name not in _REMAINING_ATTRIBUTES:
+                continue
+            remaining = _remaining_percent(attribute)
+            if remaining is not None:
+                return _ratio(100 - remaining), f"smartctl, attribute {attribute.name}"
     if report.endurance_used is not None and report.ata_smart_attributes is None:
         return _ratio(report.endurance_used.current_percent), "smartctl, endurance_used"
     return None, "smartctl"
 
 
-def _is_told_once(attribute: _Attribute) -> bool:
-    """False where the normalized value cannot be a share, or the raw one is another share."""
-    if attribute.value > 100:
-        return False
-    return attribute.name != "SSD_Life_Left" or attribute.raw.value in {0, attribute.value}
+def _remaining_percent(attribute: _Attribute) -> int | None:
+    """None where the normalized value is none or no share, or the raw one is another share."""
+    value = attribute.value
+    if value is None or value > 100:
+        return None
+    if attribute.name == "SSD_Life_Left" and attribute.raw.value not in {0, value}:
+        return None
+    return value
 
 
 def _written_bytes(report: _SmartctlReport) -> int | None:

@@ -81,7 +81,6 @@ class DatabaseGates:
             total = sum(database.stall_seconds.value.values())
             if self._stall_seconds is None:
                 if isinstance(read.log, Known) and total > 0.0:
-                    # When they ended, before the LOG was first read, is not told.
                     self._may_be_stalled_until(read.log.value, now, wall_seconds)
             elif total > self._stall_seconds:
                 self.stalled_at = now
@@ -100,9 +99,10 @@ class DatabaseGates:
             )
 
     def _may_be_stalled_until(self, log: LogSample, now: float, wall_seconds: float) -> None:
-        """A stall went on until the newest line of the LOG, at most."""
+        """Where its end is not told, a stall went on until the newest line of the LOG, at most."""
         newest = wall_seconds if log.last_wall_seconds is None else log.last_wall_seconds
-        at = now - max(0.0, wall_seconds - newest)
+        ended = None if log.stalls else log.stalled_until_wall_seconds
+        at = now - max(0.0, wall_seconds - (newest if ended is None else ended))
         self.stalled_at = at if self.stalled_at is None else max(self.stalled_at, at)
 
 

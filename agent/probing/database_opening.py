@@ -69,7 +69,9 @@ class DatabaseOpening:
         if isinstance(read.fingerprint, Known):
             self._follow_recovery(read.fingerprint.value, read, log, now, wall_seconds)
         elif read.fingerprint.reason in NO_DATABASE:
-            self._recovery = None  # removed meanwhile: of this one no end will be seen
+            # Removed meanwhile: of this recovery no end will be seen, and what comes next with
+            # other files, a restored backup, has not finished its own by having them.
+            self._recovery = self._files = self._owner = None
         if log is not None and not self._log_heard:
             self._log_heard = True
             self._look_back(read, log, now, wall_seconds)

@@ -312,12 +312,12 @@ def _written_last(paths: list[tuple[int, str]], *, of_owner: bool) -> LogFile | 
     With ``of_owner`` the last that its owner wrote, where there is one.
     """
     times = {}
-    for _, path in paths:
+    for micros, path in paths:
         try:
-            times[path] = os.stat(path).st_mtime_ns
+            times[path] = os.stat(path).st_mtime_ns, micros
         except OSError:
             continue  # deleted meanwhile
-    newest_first = sorted(reversed(times), key=times.__getitem__, reverse=True)
+    newest_first = sorted(times, key=times.__getitem__, reverse=True)
     last = None
     for path in newest_first[: MOST_ATTEMPTS if of_owner else 1]:
         try:

@@ -33,6 +33,8 @@ class LogClock:
         self._header_local: int | None = None
         self._jump: tuple[int, int] | None = None  # micros, and half way between the clocks
         self._block, self._line_start = b"", 0
+        self._searched: tuple[int, int | None] = (0, None)
+        """Up to where of the block the last line with a time was looked for, and that time."""
 
     def utc(self, local_micros: int) -> int:
         """A time that the LOG prints."""
@@ -47,7 +49,7 @@ class LogClock:
 
     def begin(self, block: bytes) -> None:
         """Whole lines are being read."""
-        self._block = block
+        self._block, self._searched = block, (0, None)
         if self._first_local is not None:
             return
         start = 0
@@ -85,15 +87,19 @@ class LogClock:
 
     def _newest_before(self, end: int) -> int | None:
         """When the last line of the block with a time before ``end`` was written."""
+        # No line is looked at twice: each of many without a time may ask.
+        searched, newest = self._searched if end >= self._searched[0] else (0, None)
+        at = end
         for _ in range(_MAX_LINES_WITHOUT_TIME):
-            if end <= 0:
+            if at <= searched:
                 break
-            start = self._block.rfind(b"\n", 0, end - 1) + 1
-            local = log_lines.line_micros(self._block[start : start + 40])
+            at = self._block.rfind(b"\n", 0, at - 1) + 1
+            local = log_lines.line_micros(self._block[at : at + 40])
             if local is not None:
-                return self.utc(local)
-            end = start
-        return None
+                newest = local
+                break
+        self._searched = end, newest
+        return None if newest is None else self.utc(newest)
 
     # -- the offset to UTC
 

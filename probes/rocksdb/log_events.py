@@ -25,6 +25,7 @@ _FAMILY_BEGIN = b'"cf_name": "'
 _FAMILY_END = re.compile(rb'", "(?=job"|event"|compaction_reason")')
 _INPUT_LEVEL = re.compile(rb'"files_L(\d{1,3})"')
 _INPUT_FILES = re.compile(rb'"files_L(\d{1,3})": \[([\d, ]*)\]')
+_FILE_NUMBER = re.compile(rb"\d+")
 _DELETION = b'"table_file_deletion"'
 
 
@@ -153,7 +154,7 @@ def input_level(line: bytes, mark: int) -> int | None:
 def input_files(line: bytes, mark: int) -> dict[int, tuple[int, ...]]:
     """Table numbers by level, of every level that a compaction_started event takes files from."""
     return {
-        int(hit[1]): tuple(int(number[:18]) for number in hit[2].split(b",") if number.strip())
+        int(hit[1]): tuple(int(number[:18]) for number in _FILE_NUMBER.findall(hit[2]))
         for hit in _INPUT_FILES.finditer(line, mark)
         if hit[2].strip()
     }

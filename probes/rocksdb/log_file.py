@@ -68,7 +68,7 @@ class LogFile:
         """Take from its beginning what ``LogState.learn_header`` takes."""
         if self._fd is None:
             return
-        before = state.owner_lines
+        before, state.only_attempted = state.owner_lines, self._only_attempted
         head = os.pread(self._fd, HEAD_BYTES, 0)
         state.learn_header(head[: head.rfind(b"\n") + 1].replace(b"\0", b""))
         self._only_attempted = state.only_attempted

@@ -24,6 +24,7 @@ ORIGINAL_TIME_MARK = b"(Original Log Time "
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 _DAY_MICROS = 86_400_000_000
 _STAMP_BYTES = 26
+_STAMP_LENGTHS = (23, _STAMP_BYTES)
 _SOURCE = re.compile(rb"\.(?:cc|h):\d+\] ")
 _STALL = re.compile(
     rb"\[(?P<cf>.*)\] (?P<verb>Stopping|Stalling) writes because (?:"
@@ -141,8 +142,13 @@ _days = _DayCache()
 
 
 def _stamp(text: bytes) -> int | None:
-    """Read ``2026/11/21-02:47:22.970972`` (or a space and milliseconds, as TiKV writes)."""
+    """Read ``2026/11/21-02:47:22.970972`` (or a space and milliseconds, as TiKV writes).
+
+    ``text`` may go on in the next line where this one was cut: then it has no such time.
+    """
     if text[4:5] != b"/" or text[13:14] != b":" or text[19:20] != b".":
+        return None
+    if len(text) not in _STAMP_LENGTHS or not text[20:].isdigit():
         return None
     try:
         seconds = int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])

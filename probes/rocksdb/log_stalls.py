@@ -44,6 +44,8 @@ class StallTracker:
         self._moving: dict[str, int] = {}
         self._state: str | None = None
         self._state_since = 0
+        self.ended_micros: int | None = None
+        """When writes were last set free again; None: not in what was read."""
         self._closed_micros = {"delayed": 0, "stopped": 0}
         self._reported_seconds = {"delayed": 0.0, "stopped": 0.0}
         self._entered = {"delayed": 0, "stopped": 0}
@@ -101,6 +103,8 @@ class StallTracker:
             stall.last_line_micros += micros
         self._moving = {family: at + micros for family, at in self._moving.items()}
         self._state_since += micros
+        if self.ended_micros is not None:
+            self.ended_micros += micros
 
     def _end_unless_warned_since(self, column_family: str, since: int, at_micros: int) -> None:
         stall = self._stalls.get(column_family)
@@ -114,6 +118,8 @@ class StallTracker:
             return
         if self._state is not None:
             self._closed_micros[self._state] += max(0, at_micros - self._state_since)
+        if state is None:
+            self.ended_micros = at_micros
         self._state = state
         self._state_since = at_micros
 

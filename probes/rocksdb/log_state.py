@@ -380,6 +380,7 @@ class LogState:
             stalls=self._stalls.conditions(),
             stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
             stall_count=self._stalls.entered(),
+            stalled_until_wall_seconds=_seconds(self._stalls.ended_micros),
             background_error=error,
             level_files=dict(self._families.level_files),
             stats_dump=self._dumps.newest,

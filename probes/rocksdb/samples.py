@@ -270,6 +270,7 @@ class LogSample:
     clock_shift_seconds: float = 0.0
     """All times are given as the wall clock of now would have told them. By so much in all was
     shifted what had been read before the clock was set."""
+    stalled_until_wall_seconds: float | None = None  # when writes were last set free again
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,17 @@ def test_a_database_that_is_removed_in_its_recovery_holds_nothing_back(reason: s
     assert not watch.opening.recovering
 
 
+def test_a_backup_that_was_restored_recovers_although_its_files_are_others() -> None:
+    """There was none for a moment; the next process finds it all in place."""
+    watch = Watch()
+    watch.tick(-60.0, None, owner=41)
+    removed = replace(read(None), fingerprint=Missing("database_missing", "there is none"))
+    watch.opening.follow(1, removed, 4970.0, BEGAN - 30.0)
+    assert watch.tick(1.0, STARTED, owner=43, incarnation=2, files=("MANIFEST-000070", 66))
+    assert not watch.tick(5.0, FINISHED, owner=43, incarnation=2, files=AFTER)
+    assert watch.opened_since == 4.019
+
+
 def test_a_start_soon_after_a_long_recovery_leaves_the_database_to_itself() -> None:
     """From its end on, not from its beginning."""
     watch = Watch()

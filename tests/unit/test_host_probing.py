@@ -186,6 +186,19 @@ def test_a_stall_of_before_the_start_closes_the_gate_while_it_may_be_a_minute_ag
     assert first.closed == last.closed == (("stalled_recently",) if closes else ())
 
 
+def test_a_stall_that_ended_long_before_the_start_closes_no_gate() -> None:
+    """However lively the LOG is: else a command, which looks but once, would refuse for ever."""
+    stalled = a_database(stall_seconds=known({"stopped": 99.0}))
+    log = a_log(last_wall_seconds=WALL, stalled_until_wall_seconds=WALL - 61.0)
+    assert Host().tick(0.0, stalled, read=a_reading(log=known(log))).closed == ()
+    recently = a_log(last_wall_seconds=WALL, stalled_until_wall_seconds=WALL - 30.0)
+    closed = Host().tick(0.0, stalled, read=a_reading(log=known(recently)))
+    assert (closed.detail, closed.closed) == (
+        "writes were stopped or delayed 30 s ago",
+        ("stalled_recently",),
+    )
+
+
 def test_warnings_of_a_log_that_hides_events_close_the_gate_until_a_minute_after_the_last() -> None:
     """They do not tell when a stall ends, but it goes on no longer than they come."""
     unknown = Missing("log_has_no_events", "its level hides them")

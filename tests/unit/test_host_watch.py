@@ -35,6 +35,7 @@ from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
 from probes.rocksdb.discover import DatabaseSearch, DiscoveryResult
 from probes.rocksdb.samples import DiscoveredDatabase
 from probes.samples import BlockLayer
+from probes.scratch import choose_scratch_directory
 from tests.unit.agent_samples import a_device
 from tests.unit.snapshots import FixedClock
 
@@ -304,6 +305,36 @@ def test_a_defect_before_fio_starts_gives_the_reserved_bytes_back(
     assert after.budget.value.remaining_bytes == before.budget.value.remaining_bytes
 
 
+def open_files() -> list[str]:
+    return [os.path.realpath(entry) for entry in os.scandir("/proc/self/fd")]
+
+
+@pytest.mark.parametrize(("held_up_seconds", "runs"), [(15.0, 1), (16.0, 0)])
+def test_a_run_that_a_hanging_disk_has_held_up_does_not_start_late(
+    host: Host, monkeypatch: pytest.MonkeyPatch, held_up_seconds: float, runs: int
+) -> None:
+    """What the gates said when it was decided says nothing of now."""
+
+    def slow(*looked_for: Any) -> str:
+        host.clock.now += held_up_seconds
+        return choose_scratch_directory(*looked_for)
+
+    monkeypatch.setattr("agent.device_watch.choose_scratch_directory", slow)
+    before = host.tick().devices[0]
+    after = host.tick(probe=[before.name]).devices[0]
+
+    assert len(host.fio.runs) == runs
+    assert str(host.database / "LOG") not in open_files()
+    assert after.fio_ended is not None
+    assert after.fio_ended.outcome == ("measured" if runs else "refused")
+    if not runs:
+        assert isinstance(after.fio, Missing)
+        assert after.fio.reason == "timeout"
+        assert isinstance(after.budget, Known)
+        assert isinstance(before.budget, Known)
+        assert after.budget.value.remaining_bytes == before.budget.value.remaining_bytes
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     give_up = time.monotonic() + 30.0
     while not condition():
@@ -365,6 +396,20 @@ def test_a_database_that_is_away_for_a_while_costs_no_second_measurement(host: H
     assert away.written_bytes == back.written_bytes == present.written_bytes
     assert [device.name for device in back.devices] == [d.name for d in present.devices]
     assert len(host.fio.runs) == 1
+
+
+def test_another_drive_of_the_same_name_is_asked_for_its_wear_anew(host: Host) -> None:
+    """Nothing is told of the former one; another partition of the same drive changes nothing."""
+    host.tick()
+    (device,) = host.watch._devices.values()
+    drive = device.sample
+    asked = device.smart
+    device.follow(dataclasses.replace(drive, filesystem_devnum="259:998"), ())
+    assert device.smart is asked
+    device.follow(dataclasses.replace(drive, model="another drive 42"), ())
+    answer = device.smart.answer(host.clock.now)
+    assert isinstance(answer, Missing)
+    assert answer.reason == "not_yet_measured"
 
 
 def test_a_device_that_was_missing_is_looked_for_on_each_tick(host: Host) -> None:

@@ -1,6 +1,7 @@
 """The times of a LOG's lines: local times, whose offset the first event tells, by a clock that is
 set, on a machine that sleeps."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,3 +188,12 @@ def test_this_machine_tells_how_long_it_has_slept() -> None:
     first, second = suspended_seconds(), suspended_seconds()
     assert first > -0.1
     assert abs(second - first) < CLOCK_JUMP_SECONDS
+
+
+def test_lines_without_a_time_cost_no_more_the_more_of_them_there_are() -> None:
+    """Each asks when the last line before it was written; a LOG may hold anything."""
+    state = LogState()
+    began = time.process_time()
+    state.feed(line(0, b"opened") + b"DB pointer\n" * 10_000)
+    assert time.process_time() - began < 1.0
+    assert state.sample(0.0, "LOG", NOW).last_wall_seconds == BASE / 1e6 + 3600.0

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.rocksdb.log_events import EVENT_MARK, decode_event, input_level, is_interesting
+from probes.rocksdb.log_events import (
+    EVENT_MARK,
+    decode_event,
+    input_files,
+    input_level,
+    is_interesting,
+)
 from tests.fuzz.contract import require_sound
 
 CREATION = (
@@ -81,6 +87,12 @@ def test_the_input_level_is_the_first_level_listed() -> None:
     """compaction_started has one field for each level."""
     line = b'EVENT_LOG_v1 {"job": 1, "files_L4": [1049], "files_L5": [981], "score": 1.0}'
     assert (input_level(line, 0), input_level(CREATION, 0)) == (4, None)
+
+
+def test_a_damaged_list_of_input_files_is_no_error() -> None:
+    """A lost comma makes the event no JSON, but what stands before is read all the same."""
+    line = b'EVENT_LOG_v1 {"job": 1, "files_L0": [52, 49 44,], "files_L1": [], "files_L2": [7]}'
+    assert input_files(line, 0) == {0: (52, 49, 44), 2: (7,)}
 
 
 def test_deletions_are_not_worth_decoding() -> None:

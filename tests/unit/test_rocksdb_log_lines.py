@@ -203,3 +203,9 @@ def test_no_line_makes_a_parser_raise(noise: bytes) -> None:
             answer = parse(line)
             require_sound(answer)
             require_bounded(answer, len(line), base=256)
+
+
+@pytest.mark.parametrize("rest", [b"", b"97", b"\n97072 1 more", b" 97072", b"97_072", b"+97072"])
+def test_a_time_that_was_cut_is_none_whatever_follows(rest: bytes) -> None:
+    """The next line is not what was cut off."""
+    assert log_lines.line_micros(b"2026/11/21-02:47:22." + rest) is None

@@ -21,6 +21,9 @@ def test_a_stall_lasts_until_a_version_change_without_a_warning() -> None:
     tracker.version_changed("default", 14 * SECOND)
     assert tracker.conditions() == ()
     assert tracker.seconds(99 * SECOND) == {"delayed": 4.0, "stopped": 0.0}
+    assert tracker.ended_micros == 14 * SECOND
+    tracker.shift(SECOND)
+    assert tracker.ended_micros == 15 * SECOND
 
 
 def test_a_warning_made_after_the_finished_event_keeps_the_stall_on() -> None:

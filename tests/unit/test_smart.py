@@ -140,6 +140,22 @@ def test_the_attributes_of_an_unknown_drive_are_guesses() -> None:
         parse_smartctl(answer(report), "sda", 0.0)
 
 
+def test_an_attribute_of_which_only_the_raw_value_is_told_is_no_worn_out_drive() -> None:
+    """No value is not the value zero."""
+    report = attributes((233, "Media_Wearout_Indicator", 97, 0), (241, "Total_LBAs_Written", 99, 8))
+    del report["ata_smart_attributes"]["table"][0]["value"]
+    sample = parse_smartctl(answer(report), "sda", 0.0)
+    assert (sample.used_ratio, sample.written_bytes) == (None, 8 * 512)
+
+
+@pytest.mark.parametrize("size", [0, -512, 10**400], ids=["none", "negative", "huge"])
+def test_a_block_size_that_cannot_be_is_garbage(size: int) -> None:
+    """It is counted in: a number of any length is what JSON may hold."""
+    report = attributes((241, "Total_LBAs_Written", 99, 8), logical_block_size=size)
+    with pytest.raises(ProbeFailed, match="smart_garbage"):
+        parse_smartctl(answer(report), "sda", 0.0)
+
+
 def test_a_sas_drive_tells_its_endurance_indicator() -> None:
     """SCSI solid state media log."""
     report = smartctl(scsi_percentage_used_endurance_indicator=7, power_on_time={"hours": 10})
