@@ -23,7 +23,12 @@ from agent.learning.memory import LearnedState
 from agent.leftovers import remove_leftovers
 from agent.logs import logger_for
 from agent.loop import Logger, Loop, Published
-from agent.patience import Questions, real_paths, state_directory_in_time
+from agent.patience import (
+    STATE_PATIENCE_SECONDS,
+    Questions,
+    real_paths,
+    state_directory_in_time,
+)
 from agent.probing.settings import probing_settings
 from agent.recording.recorder import Recorder, host_facts
 from agent.recording.recording import RecordingHeader
@@ -168,7 +173,8 @@ class Daemon:
         self._server = HttpServer(application(published, clock), host, port, web=web, log=log)
 
         known = real_paths(_database_paths(config), questions)
-        state_path = state_directory_in_time(config.state, environ, known, questions, log)
+        patient = Questions(clock, STATE_PATIENCE_SECONDS)
+        state_path = state_directory_in_time(config.state, environ, known, patient, log)
         self._kept = kept = keep_state(state_path, config.history, clock, log)
         if kept.history is not None:
             published.history_status = kept.history.status

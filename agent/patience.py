@@ -2,7 +2,8 @@
 
 questions = Questions(clock)
 known = real_paths(database_paths, questions)   # without those that do not answer
-path = state_directory_in_time(configured, environ, known, questions, log)
+patient = Questions(clock, STATE_PATIENCE_SECONDS)
+path = state_directory_in_time(configured, environ, known, patient, log)
 database = enclosing_in_time(path, known, questions)
 """
 
@@ -23,6 +24,10 @@ from probes.scratch import enclosing_database
 PATIENCE_SECONDS: Final = 1.0
 """How long an answer may take; it comes within a millisecond, or not at all."""
 
+STATE_PATIENCE_SECONDS: Final = 10.0
+"""Without the state directory nothing is kept until the next start, so a disk that is only busy, as
+at the boot of a host that writes at once, is waited for. systemd waits for a minute."""
+
 Logger = structlog.typing.FilteringBoundLogger
 T = TypeVar("T")
 
@@ -31,19 +36,20 @@ class Questions:
     """Each is asked in a thread of its own. One that hangs keeps it, and is not asked again until
     it was answered, however often somebody wants to know."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._hanging: dict[str, Slot[Any]] = {}
 
     def ask(self, questions: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-        """The answers that came within PATIENCE_SECONDS, by the names of the questions."""
+        """The answers that came in time, by the names of the questions."""
         hanging = {name: slot for name, slot in self._hanging.items() if slot.running}
         asked = {
             name: self._slot(name, question)
             for name, question in questions.items()
             if name not in hanging
         }
-        run_due(asked.values(), self._clock, PATIENCE_SECONDS)
+        run_due(asked.values(), self._clock, self._patience_seconds)
         self._hanging = hanging | {name: slot for name, slot in asked.items() if slot.running}
         now = self._clock.monotonic()
         answers = {name: slot.answer(now) for name, slot in asked.items()}
@@ -61,7 +67,7 @@ class Questions:
             lambda: (question(),),
             self._clock,
             cadence_seconds=math.inf,
-            timeout_seconds=PATIENCE_SECONDS,
+            timeout_seconds=self._patience_seconds,
         )
 
 

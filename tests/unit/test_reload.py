@@ -48,7 +48,7 @@ class Daemon:
             self.clock,
             log,
             state_directory,
-            Questions(self.clock),
+            Questions(self.clock, patience_seconds=0.1),
         )
 
     def _apply(self, config: Config) -> None:
@@ -209,7 +209,6 @@ def test_a_state_directory_that_does_not_answer_keeps_no_reload(
     def hangs(*_: object) -> None:
         disk_answers.wait()
 
-    monkeypatch.setattr("agent.patience.PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("agent.patience.enclosing_database", hangs)
     daemon = Daemon(lines, state_directory="/srv/state")
     last = daemon.reread(lambda: Config(databases=(ORDERS,)))
