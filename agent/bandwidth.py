@@ -103,7 +103,11 @@ class CapacityEstimate:
         """Take one interval of the device's natural (non-fio) traffic into account."""
         if elapsed_seconds < PROVING_SECONDS:
             return
-        self._floors.append((at, rates.write_bytes_per_second))
+        floor = rates.write_bytes_per_second
+        # Of what counts for longer only what is larger is ever asked for: no entry for each tick.
+        while self._floors and self._floors[-1][1] <= floor:
+            self._floors.pop()
+        self._floors.append((at, floor))
         while self._floors[0][0] < at - FLOOR_WINDOW_SECONDS:
             self._floors.popleft()
         depth = rates.writes_per_second * (rates.write_await_seconds or 0.0)

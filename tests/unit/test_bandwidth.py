@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,15 @@ def test_a_lift_is_forgotten_after_an_hour_and_by_a_newer_measurement() -> None:
     estimate.add_traffic(3630.0, 10.0, disk_rates_of(140.0))
     estimate.add_fio(a_fio(3640.0, 90.0))
     assert bytes_per_second(estimate) == 90.0
+
+
+def test_what_traffic_proves_is_the_most_of_the_last_hour() -> None:
+    """However it went up and down; asked in the middle of it and at its end."""
+    rates = np.random.default_rng(1).uniform(1.0, 1000.0, 1500).round()
+    estimate = measured(0.5)
+    for number, rate in enumerate(rates):
+        estimate.add_traffic(10.0 * number, 10.0, disk_rates_of(float(rate)))
+        assert bytes_per_second(estimate) == rates[max(0, number - 360) : number + 1].max()
 
 
 def test_a_short_burst_into_the_cache_lifts_nothing() -> None:
