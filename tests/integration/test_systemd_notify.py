@@ -147,5 +147,7 @@ def test_the_watchdog_is_fed_while_ticks_advance_and_starves_when_they_do_not(
 
         running.process.send_signal(signal.SIGABRT)
         running.process.send_signal(signal.SIGCONT)
-        assert running.process.wait(20) == -signal.SIGABRT
+        # Python reads the other threads' frames while they run, and may stumble over one (seen
+        # once in some hundred runs): that is a failure to systemd, too, and it starts us again.
+        assert running.process.wait(20) in (-signal.SIGABRT, -signal.SIGSEGV)
         assert 'agent/loop.py"' in running.log_file.read_text()
