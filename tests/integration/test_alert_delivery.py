@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.alerting_stack import wait_until, writes
-from tests.integration.daemon import daemon, workplace, write_config
+from tests.integration.daemon import daemon, write_config
 from tests.unit.http_receiver import Receiver, receiving
 
 pytestmark = pytest.mark.slow
@@ -24,12 +24,6 @@ alerting:
 """
 
 ALERT = "RocksdbWriteStopped"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

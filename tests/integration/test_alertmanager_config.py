@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.daemon import PATIENCE_SECONDS, process, workplace
+from tests.integration.daemon import PATIENCE_SECONDS, process
 
 FILE = Path(__file__).parents[2] / "configs" / "alertmanager" / "alertmanager.yml"
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -268,12 +268,6 @@ def alertmanager(place: Path) -> Iterator[Alertmanager]:
         finally:
             receiver.shutdown()
             thread.join()
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def on_a_host_of_its_own(number: int, labels: Labels) -> Labels:

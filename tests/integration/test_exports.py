@@ -5,7 +5,6 @@ import http.client
 import shutil
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from tests.integration.daemon import (
     daemon,
     leftovers,
     process,
-    workplace,
     write_config,
     writing,
 )
@@ -28,12 +26,6 @@ needs_node_exporter = pytest.mark.skipif(
     shutil.which("prometheus-node-exporter") is None,
     reason="prometheus-node-exporter is not installed",
 )
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def page_of(port: int) -> Page:

@@ -7,7 +7,6 @@ a secondary's as the interpreter that it is started with.
 
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,7 @@ import pytest
 from tests.integration.daemon import (
     Daemon,
     daemon,
-    workplace,
     write_config,
-    writing,
 )
 from tests.integration.demands import RECOMMENDED, demands
 from tests.integration.faults import (
@@ -50,19 +47,6 @@ FAST_FIO = "fio: {size_mib: 8, runtime_seconds: 1, rate_mib_per_second: 16, inte
 
 S_MAX = (RECOMMENDED, "headroom_ratio", "available_bytes_per_second")
 """What needs a capacity."""
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Path]:
-    """A database that is written to all the time, for all tests of this file."""
-    with workplace() as path, writing(path / "db"):
-        yield path / "db"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def fails(running: Daemon, name: str, *reasons: str) -> None:

@@ -3,13 +3,12 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.daemon import Daemon, Page, daemon, workplace, write_config, writing
+from tests.integration.daemon import Daemon, Page, daemon, write_config, writing
 from tests.integration.demands import RECOMMENDED, demands
 from tests.integration.faults import calm_host, needs_fio
 from tests.integration.owner import counts_all, owning
@@ -24,12 +23,6 @@ ONE_FIO = (
 RATE_AND_S_MAX = ("observed_puts_per_second", RECOMMENDED)
 MISSING = ("database_missing", "path_missing")
 """The database, and what its device is to be told from."""
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def puts(page: Page, database: Path) -> float:

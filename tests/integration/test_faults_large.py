@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from tests.integration.daemon import (
     daemon,
     process,
     wait_for,
-    workplace,
     write_config,
     writing,
 )
@@ -48,12 +46,6 @@ while True:
     time.sleep(0.1)
 """
 LOG_BYTES = 2 << 30
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def rate(page: Page, database: Path) -> float | None:

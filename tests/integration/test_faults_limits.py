@@ -10,13 +10,12 @@ import resource
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.control_group import ControlGroup, cpu_group, memory_group
-from tests.integration.daemon import Page, daemon, workplace, write_config, writing
+from tests.integration.daemon import Page, daemon, write_config
 from tests.integration.demands import demands
 from tests.integration.faults import eventually, executable, probe, ticks
 
@@ -29,19 +28,6 @@ ALL_PROGRAMS = (
     "secondary: {interval_seconds: 2, cpu_share_ratio: 1}\n"
 )
 NO_FIO = "fio: {enabled: false}\nsecondary: {interval_seconds: 2, cpu_share_ratio: 1}\n"
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Path]:
-    """A database that is written to all the time, for all tests of this file."""
-    with workplace() as path, writing(path / "db"):
-        yield path / "db"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def works(page: Page, *probes: str) -> bool:

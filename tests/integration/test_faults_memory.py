@@ -3,7 +3,6 @@
 import http.client
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from tests.integration.daemon import (
     Daemon,
     daemon,
     processes_naming,
-    workplace,
     write_config,
-    writing,
 )
 from tests.integration.demands import RECOMMENDED, demands, written_by_fio
 from tests.integration.faults import (
@@ -48,19 +45,6 @@ SLOW_FIO = (
     "fio: {size_mib: 8, runtime_seconds: 60, rate_mib_per_second: 2, interval_seconds: 3600}\n"
 )
 FIO_BYTES = 8 * MIB
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Path]:
-    """A database that is written to all the time, for all tests of this file."""
-    with workplace() as path, writing(path / "db"):
-        yield path / "db"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.mark.parametrize(

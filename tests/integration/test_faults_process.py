@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,9 +29,7 @@ from tests.integration.daemon import (
     daemon,
     environment,
     processes_naming,
-    workplace,
     write_config,
-    writing,
 )
 from tests.integration.demands import demands
 from tests.integration.faults import (
@@ -86,19 +83,6 @@ LEARNED = LearnedState(
 
 LEARNED_BYTES = len(encode(LEARNED))
 """Laid there by the test."""
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Path]:
-    """A database that is written to all the time, for all tests of this file."""
-    with workplace() as path, writing(path / "db"):
-        yield path / "db"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def learned_file(place: Path) -> Path:

@@ -13,7 +13,6 @@ from tests.integration.daemon import (
     PATIENCE_SECONDS,
     ROOT,
     daemon,
-    workplace,
     write_config,
     writing,
 )
@@ -24,12 +23,6 @@ from tests.integration.volume import MIB, Volume, mounted_volume, needs_volumes
 pytestmark = pytest.mark.long
 
 NO_PROGRAMS = "secondary: {enabled: false}\nfio: {enabled: false}\n"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ Daemon, database, fio and all see the same clock; ``test_faults_clock`` has the 
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import Daemon, Page, daemon, workplace, write_config, writing
+from tests.integration.daemon import Daemon, Page, daemon, write_config, writing
 from tests.integration.demands import RECOMMENDED, Demands, demands, written_by_fio
 from tests.integration.faults import calm_host, needs_fio, ticks
 from tests.integration.set_clock import HostClock, host_clock, needs_a_compiler
@@ -24,12 +23,6 @@ HOUR = 3600
 MINUTE = 60.0
 KNOWN = ("observed_puts_per_second", RECOMMENDED, "headroom_ratio", "estimated_keys")
 ENOUGH_TICKS = 15
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def set_to(ahead_seconds: int, clock: HostClock, running: Daemon, demanded: Demands) -> Page:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import Daemon, daemon, workplace, write_config, writing
+from tests.integration.daemon import Daemon, daemon, workplace, write_config
 from tests.integration.demands import demands
 from tests.integration.faults import eventually, failed_with
 
@@ -16,13 +16,6 @@ QUIET = (
     NO_PROGRAMS + "alerting: {delivery: {mode: always, webhooks: [{url: 'http://127.0.0.1:9'}]}}\n"
 )
 """There is nothing to deliver, but what was delivered is looked up."""
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[Path]:
-    """A database that is written to all the time, for all tests of this file."""
-    with workplace() as path, writing(path / "db"):
-        yield path / "db"
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from tests.integration.daemon import (
     Page,
     daemon,
     processes_naming,
-    workplace,
     write_config,
     writing,
 )
@@ -72,12 +71,6 @@ main()
 """
 """The daemon as it is, but that it finds its host calm, so that fio runs at once, and tries again
 at once, not in a minute, to save what it could not."""
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from tests.integration.daemon import (
     PATIENCE_SECONDS,
     Page,
     daemon,
-    workplace,
     write_config,
     writing,
 )
@@ -46,12 +45,6 @@ RATE_AND_S_MAX = (RATE, RECOMMENDED)
 MISSING = ("database_missing", "path_missing")
 """The database, and what its device is to be told from."""
 OF_A_CLOSED_DATABASE = ("size_bytes", "age_seconds")
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

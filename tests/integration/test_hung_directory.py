@@ -24,7 +24,6 @@ from tests.integration.daemon import (
     daemon,
     environment,
     leftovers,
-    workplace,
     write_config,
     writing,
 )
@@ -108,12 +107,6 @@ def hung_directory(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     with hanging(directory):
         yield directory
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

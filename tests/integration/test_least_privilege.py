@@ -1,12 +1,11 @@
 """The main job as a user who can read the database's files and nothing more."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import daemon, workplace, write_config
+from tests.integration.daemon import daemon, write_config
 from tests.integration.demands import demands
 from tests.integration.faults import needs_fio, needs_root
 from tests.integration.owner import counts_all, owning
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.long
 ONE_FIO = (
     "secondary: {enabled: false}\nfio: {size_mib: 8, runtime_seconds: 2, interval_seconds: 3600}\n"
 )
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @needs_fio

@@ -50,12 +50,6 @@ NO_FIO = "fio: {enabled: false}\n"
 NO_PROGRAMS = NO_FIO + "secondary: {enabled: false}\n"
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
-
-
 def db_bench(database: Path) -> list[str]:
     return [
         "db_bench",

@@ -21,7 +21,6 @@ from tests.integration.daemon import (
     Daemon,
     daemon,
     environment,
-    workplace,
     write_config,
     writing,
 )
@@ -30,12 +29,6 @@ from tests.unit.test_history_recorder import Recording
 LAST_COMMIT = "smaxd_history_last_commit_timestamp_seconds"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def rows(page_value: float | None) -> float:

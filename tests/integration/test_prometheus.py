@@ -8,7 +8,6 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.integration.daemon import (
     PATIENCE_SECONDS,
     daemon,
     process,
-    workplace,
     write_config,
     writing,
 )
@@ -63,12 +61,6 @@ class Prometheus:
             assert time.monotonic() < give_up, f"Prometheus never knew {expression}"
             time.sleep(0.2)
         return vector
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def test_prometheus_answers_a_query_for_s_max(place: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.daemon import PATIENCE_SECONDS, process, workplace
+from tests.integration.daemon import PATIENCE_SECONDS, process
 
 ROOT = Path(__file__).parents[2]
 KIT = ROOT / "configs" / "prometheus"
@@ -153,12 +153,6 @@ def prometheus(place: Path, target: str, five_minutes: str = "5m") -> Iterator[P
         ),
     ):
         yield Prometheus(port)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 def recorded() -> set[str]:

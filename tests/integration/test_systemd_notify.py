@@ -13,7 +13,6 @@ from tests.integration.daemon import (
     PATIENCE_SECONDS,
     Daemon,
     daemon,
-    workplace,
     write_config,
     writing,
 )
@@ -60,12 +59,6 @@ class Manager:
 
     def close(self) -> None:
         self._socket.close()
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from tests.integration.daemon import PATIENCE_SECONDS, daemon, workplace, write_config, writing
+from tests.integration.daemon import PATIENCE_SECONDS, daemon, write_config, writing
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "smaxd.service"
@@ -160,12 +160,6 @@ def allowed_calls(unit: str) -> set[str]:
         calls = {c for word in value.removeprefix("~").split() for c in expanded(word, groups)}
         allowed = allowed - calls if value.startswith("~") else allowed | calls
     return allowed
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with workplace() as path:
-        yield path
 
 
 @needs_systemd
