@@ -11,6 +11,7 @@ from typing import Final
 
 from agent.bandwidth import Capacity
 from agent.findings import CalibrationFindings
+from agent.learning.memory import DeviceIdentity
 from agent.models.estimate import Estimate
 from agent.readings import Known
 
@@ -33,8 +34,7 @@ SAME_RECORD_RATIO: Final = 1.25
 
 def sustained_capacity(
     results: Sequence[CalibrationFindings],
-    device: str,
-    size_bytes: int,
+    device: DeviceIdentity,
     now: float,
     wall_seconds: float,
 ) -> Known[Capacity] | None:
@@ -42,7 +42,7 @@ def sustained_capacity(
     runs = [
         run
         for run in results
-        if (run.device, run.device_size_bytes) == (device, size_bytes)
+        if run.device.key == device.key
         and run.sustained_bytes_per_second is not None
         and wall_seconds - run.measured_wall_seconds <= MAX_AGE_SECONDS
     ]
@@ -58,7 +58,7 @@ def calibrate_estimate(
     results: Sequence[CalibrationFindings],
     *,
     path: str,
-    device: str,
+    device: DeviceIdentity,
     options_key: str,
     record_bytes: float | None,
     now: float,
@@ -68,7 +68,7 @@ def calibrate_estimate(
     runs = [
         run
         for run in results
-        if (run.database, run.device, run.options_key) == (path, device, options_key)
+        if (run.database, run.device.key, run.options_key) == (path, device.key, options_key)
         and run.puts_per_second is not None
         and wall_seconds - run.measured_wall_seconds <= MAX_AGE_SECONDS
         and record_bytes is not None

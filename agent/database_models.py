@@ -21,7 +21,6 @@ from agent.learning.learning import (
     raw_estimate,
     raw_prediction,
 )
-from agent.learning.memory import DeviceIdentity
 from agent.learning.observation import EpisodeObservation, disturbances, options_key
 from agent.measured import MeasuredModels, MeasuredView
 from agent.models import v4, v41
@@ -151,11 +150,7 @@ class DatabaseModels:
             raw += [raw_estimate(estimate) for estimate in measured.estimates.value]
         phase = value_of(evidence.phase)
         return self._learning.update(
-            DatabaseKey(
-                findings.path,
-                findings.incarnation,
-                DeviceIdentity(device.name, device.size_bytes, device.model),
-            ),
+            DatabaseKey(findings.path, findings.incarnation, device.identity),
             self._observation(findings, evidence, measured),
             raw,
             None if phase is None else phase.name,
@@ -222,7 +217,7 @@ class DatabaseModels:
         calibrated = calibrate_estimate(
             evidence.calibrations,
             path=findings.path,
-            device=evidence.device.name,
+            device=evidence.device.identity,
             options_key=self._options_key(findings),
             record_bytes=value_of(evidence.record_size),
             now=evidence.now,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.alerts.orders import Order
+from agent.learning.memory import DeviceIdentity
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
 from probes.rocksdb.samples import (
@@ -115,8 +116,7 @@ class CalibrationFindings:
 
     measured_wall_seconds: float
     database: str | None  # path
-    device: str
-    device_size_bytes: int
+    device: DeviceIdentity
     options_key: str | None
     record_bytes: float
     puts_per_second: float | None

@@ -211,8 +211,7 @@ class HostState:
                 findings.at,
                 sustained_capacity(
                     findings.calibrations,
-                    device.name,
-                    device.sample.size_bytes,
+                    DeviceIdentity.of(device.sample),
                     findings.at,
                     findings.wall_seconds,
                 ),
@@ -224,7 +223,7 @@ class HostState:
     def _device_state(self, device: DeviceFindings) -> DeviceState:
         """The device's state: as it was, else with what is remembered of it."""
         name, now, wall_seconds = device.name, self._now, self._wall_seconds
-        identity = _identity(device)
+        identity = DeviceIdentity.of(device.sample)
         before = self._identities.get(name)
         self._identities[name] = identity
         renewed = before is not None and before.differs(identity)
@@ -236,8 +235,10 @@ class HostState:
         state = DeviceState(self._settings.capacity_max_age_seconds, since)
         self._devices[name] = state
         memory = self._learning.probing(identity)
-        if memory is not None and name in self._alike:
+        if memory is not None and (
             # While it was alone, perhaps in another run of the agent, the other was measured.
+            name in self._alike or not memory.device.is_surely(identity)
+        ):
             memory = msgspec.structs.replace(memory, capacity=None)
         state.recall(memory, now, wall_seconds)
         if before is None or renewed:
@@ -259,7 +260,7 @@ class HostState:
         entries: dict[str, ProbingMemory] = {}
         for name, state in self._devices.items():
             identity = self._identities[name]
-            told_apart = identity.lasting and name not in self._alike
+            told_apart = identity.is_surely(identity) and name not in self._alike
             entry = ProbingMemory(
                 device=identity,
                 capacity=(state.memory(self._now, self._wall_seconds) if told_apart else None),
@@ -281,8 +282,7 @@ class HostState:
         if isinstance(capacity, Missing) or isinstance(ratio, Missing) or capacity.source != "fio":
             return device
         rate = capacity.value.bytes_per_second
-        identity = DeviceIdentity(device.name, device.size_bytes, device.model)
-        best = self._learning.baseline(identity, rate, wall_seconds)
+        best = self._learning.baseline(device.identity, rate, wall_seconds)
         if best is None:
             return device
         return replace(
@@ -344,13 +344,9 @@ def _orders(findings: Findings) -> tuple[Order, ...] | None:
     return () if findings.orders.reason == "no_orders" else None
 
 
-def _identity(device: DeviceFindings) -> DeviceIdentity:
-    return DeviceIdentity(device.name, device.sample.size_bytes, device.sample.model)
-
-
 def _alike(devices: Iterable[DeviceFindings]) -> frozenset[str]:
     """The names of disks of one model and size that tell no serial number."""
-    keys = {device.name: _identity(device).key for device in devices}
+    keys = {device.name: DeviceIdentity.of(device.sample).key for device in devices}
     count = Counter(keys.values())
     return frozenset(name for name, key in keys.items() if count[key] > 1)
 

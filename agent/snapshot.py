@@ -12,6 +12,7 @@ from agent.bandwidth import Capacity
 from agent.forecast.forecast import StallOutlook
 from agent.forecast.score import ScoreSummary
 from agent.learning.episodes import Episode
+from agent.learning.memory import DeviceIdentity
 from agent.models.estimate import CalibratedEstimate, Estimate
 from agent.models.lsm import ModelInputs, SimulatedRate
 from agent.models.prediction import Prediction
@@ -133,6 +134,11 @@ class DeviceSnapshot:
     wear_budget_remaining_bytes: Quantity = _NO_BUDGET
     endurance_used_ratio: Quantity = _NOT_ASKED  # by the drive itself, of its rating
     wear_out_seconds: Quantity = _NOT_ASKED  # until the rating is used, at its lifetime's mean rate
+
+    @property
+    def identity(self) -> DeviceIdentity:
+        """What it is known by after a boot."""
+        return DeviceIdentity(self.name, self.size_bytes, self.model)
 
 
 @dataclass(frozen=True, slots=True)

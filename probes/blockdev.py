@@ -9,12 +9,14 @@ from probes.blockstack import BlockStack
 from probes.clock import Clock
 from probes.diskstats import DiskstatsProbe
 from probes.errors import NoData, ProbeError, ProbeFailed
+from probes.kernelfile import read_kernel_file
 from probes.mountinfo import Mount, find_mount, mount_id_of, read_mountinfo
-from probes.samples import BlockDeviceSample, DiskCounters
+from probes.samples import BlockDeviceSample, BlockLayer, DiskCounters
 
 _ANONYMOUS_MAJOR = "0:"
 _GONE = (errno.ENOENT, errno.ENOTDIR)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
+_BOOT_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 class BlockDeviceProbe:
@@ -77,7 +79,18 @@ class BlockDeviceProbe:
             filesystem_free_bytes=space.f_bavail * space.f_frsize,
             filesystem_size_bytes=space.f_blocks * space.f_frsize,
             model=self._stack.model(device),
+            instance=self._instance(device),
         )
+
+    def _instance(self, device: BlockLayer) -> str | None:
+        """A disk's sequence number is given once in a boot, and a boot's id once (random(4))."""
+        sequence = self._stack.sequence_number(device)
+        try:
+            boot = read_kernel_file(f"{self._proc_root}/sys/kernel/random/boot_id", 64)
+        except OSError:
+            return None
+        found = _BOOT_ID.fullmatch(boot.decode("ascii", "replace").strip())
+        return f"{found[0]} {sequence}" if found and sequence is not None else None
 
     def _mount_of(self, path: str, tables: tuple[str, ...]) -> Mount:
         try:

@@ -17,6 +17,7 @@ MAX_DEPTH = 16
 _DELETED = " (deleted)"
 _DEVNUM = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 _SECTORS = re.compile(r"[0-9]{1,20}")
+_SEQUENCE = re.compile(r"[0-9]{1,20}")
 _NVME_HEAD = re.compile(r".*/nvme-subsystem/[^/]+/nvme(\d+)n(\d+)")
 
 
@@ -141,6 +142,12 @@ class BlockStack:
         names = ("wwid", "device/wwid", "device/serial", "serial")
         unique = next((text for name in names if (text := _words(f"{base}/{name}"))), "")
         return f"{_words(f'{base}/device/model')} {unique}".strip() or None
+
+    def sequence_number(self, device: BlockLayer) -> int | None:
+        """Return what no other device of this boot has (Documentation/ABI/stable/sysfs-block,
+        diskseq); None where the kernel does not tell: before Linux 5.15."""
+        text = _text(f"{self._by_name(device)}/diskseq")
+        return int(text) if _SEQUENCE.fullmatch(text) else None
 
     def _by_name(self, device: BlockLayer) -> str:
         return f"{self._sys_root}/class/block/{device.name.replace('/', '!')}"

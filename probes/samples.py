@@ -98,6 +98,8 @@ class BlockDeviceSample:
     dm or md device itself where there is no single disk below it (a loop device has a queue of its
     own, an array is faster than any one of its disks). ``model`` is what the device calls itself,
     with its unique name or serial number, or what it was made of; None where it says nothing.
+    ``instance`` is equal for the same device until it is detached or the machine boots anew, and
+    for no other; None where the kernel does not tell (Linux before 5.15).
     """
 
     at: float
@@ -113,6 +115,7 @@ class BlockDeviceSample:
     filesystem_free_bytes: int
     filesystem_size_bytes: int
     model: str | None = None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

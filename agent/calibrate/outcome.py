@@ -81,6 +81,7 @@ def outcome(context: RunContext, measured: Measured) -> CalibrationResult:
         device_name=context.device.device.name,
         device_devnum=context.device.device.devnum,
         device_size_bytes=context.device.size_bytes,
+        device_model=context.device.model,
         filesystem_type=context.device.filesystem_type,
         library_version=context.options.version or "unknown",
         watched_version=context.watched_version,

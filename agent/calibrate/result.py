@@ -149,6 +149,7 @@ class CalibrationResult(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: str | None  # why the run ended before its time; None: it did not
     notes: tuple[str, ...]
     source: str = SOURCE
+    device_model: str | None = None  # as in BlockDeviceSample
 
     @property
     def usable(self) -> bool:

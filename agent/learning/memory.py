@@ -11,21 +11,22 @@ What becomes of it when the host changes, by rule:
   (agent.learning.calibration).
 - A device's best known capacity belongs to (name of its model, size), or, where the kernel tells no
   model, to its name and size.
-- What was last measured of a device, and how fio fared on it, belongs to the same. The measurement
-  itself is kept only where the kernel tells a model: without one, another device of this size may
-  have this name by now.
+- What was last measured of a device, and how fio fared on it, belongs to the same. Where the kernel
+  tells no model, the measurement itself counts only until the device is detached or the host boots
+  anew: after that, another device of this size may have this name.
 - Moments are kept by the wall clock. Where that went back since, no age can be told: what was
   measured then is old, and what is waited for begins anew.
 - What was not seen for KEPT_SECONDS is forgotten, and so are the oldest above MAX_ENTRIES.
 """
 
 import math
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
 from agent.learning.labels import Label
 from agent.versioned import DamagedState, decode_versioned
+from probes.samples import BlockDeviceSample
 
 VERSION: Final = 1
 """Grows when an older program could misread the file, and only then: fields are only added."""
@@ -40,11 +41,17 @@ MAX_ENTRIES: Final = 256
 
 
 class DeviceIdentity(msgspec.Struct, frozen=True):
-    """What tells a device from another across boots; ``model`` as the kernel shows it."""
+    """What tells a device from another; ``model`` and ``instance`` as in ``BlockDeviceSample``."""
 
     name: str
     size_bytes: int
     model: str | None = None
+    instance: str | None = None
+
+    @classmethod
+    def of(cls, sample: BlockDeviceSample) -> Self:
+        """As it was seen."""
+        return cls(sample.device.name, sample.size_bytes, sample.model, sample.instance)
 
     @property
     def key(self) -> str:
@@ -53,14 +60,22 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
 
     @property
     def lasting(self) -> bool:
-        """Whether the same key after a restart means the same device."""
+        """Whether the same key after a boot means the same device."""
         return self.model is not None
 
-    def differs(self, later: "DeviceIdentity") -> bool:
-        """Whether what has this name later is certainly another device."""
-        return self.size_bytes != later.size_bytes or (
-            self.lasting and later.lasting and self.model != later.model
+    def is_surely(self, later: "DeviceIdentity") -> bool:
+        """Whether what has this key later is the same device."""
+        return self.key == later.key and (
+            self.lasting or (self.instance is not None and self.instance == later.instance)
         )
+
+    def differs(self, later: "DeviceIdentity") -> bool:
+        """Whether what has this name later is another device, for all that can be told."""
+        if self.size_bytes != later.size_bytes:
+            return True
+        if self.lasting or later.lasting:
+            return self.lasting and later.lasting and self.model != later.model
+        return None not in {self.instance, later.instance} and self.instance != later.instance
 
     @property
     def nameless_key(self) -> str:

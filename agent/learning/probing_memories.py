@@ -53,7 +53,9 @@ class ProbingMemories:
         same_runs = _same_runs(before.runs, entry.runs)
         # What was noted by a clock that was fast would have no age for whoever reads it.
         set_back = entry.seen_wall_seconds < before.seen_wall_seconds
-        if same_runs and not set_back and _same_capacity(before.capacity, entry.capacity):
+        same_device = before.device.instance == entry.device.instance
+        same_capacity = same_device and _same_capacity(before.capacity, entry.capacity)
+        if same_runs and same_capacity and not set_back:
             return News.NONE
         self._saved[key] = entry
         return News.LATER if same_runs else News.AT_ONCE

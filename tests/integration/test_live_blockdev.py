@@ -129,6 +129,25 @@ def test_a_file_system_on_a_loop_device_counts_at_the_loop_device(loop_directory
 
 
 @needs_root
+def test_a_device_is_the_same_instance_until_it_is_attached_anew(loop_directory: Path) -> None:
+    """And no other device is."""
+    first = device_of(loop_directory)
+    if first.instance is None:
+        pytest.skip("this kernel does not number its disks (Linux before 5.15)")
+    assert device_of(loop_directory).instance == first.instance
+    assert device_of(loop_directory.parent).instance not in {None, first.instance}
+    device = f"/dev/{first.device.name}"
+    image = str(loop_directory.parent / "disk.img")
+    subprocess.run(["umount", str(loop_directory)], check=True)
+    subprocess.run(["losetup", "--detach", device], check=True)
+    subprocess.run(["losetup", device, image], check=True)
+    subprocess.run(["mount", device, str(loop_directory)], check=True)
+    again = device_of(loop_directory)
+    assert (again.device, again.model) == (first.device, first.model)
+    assert again.instance not in {None, first.instance}
+
+
+@needs_root
 def test_a_mount_that_only_another_process_has_is_found_through_its_root(
     loop_directory: Path, disk_directory: Path
 ) -> None:

@@ -206,6 +206,36 @@ def test_an_identity_is_the_whole_of_what_the_kernel_shows(
     model.encode()
 
 
+BOOT = "5d1b0f0c-7c2b-4f6e-9a55-2f0d5c0d9c11"
+
+
+@pytest.mark.parametrize(
+    ("boot_id", "sequence", "expected"),
+    [
+        (f"{BOOT}\n", "9\n", f"{BOOT} 9"),
+        (f"{BOOT}\n", None, None),  # Linux before 5.15
+        (f"{BOOT}\n", "\n", None),
+        (None, "9\n", None),  # a sandbox hides it
+        ("garbage\n", "9\n", None),
+    ],
+)
+def test_a_disk_is_the_same_one_while_its_sequence_number_is_in_the_same_boot(
+    tmp_path: Path, boot_id: str | None, sequence: str | None, expected: str | None
+) -> None:
+    """Of the disk that is accounted, not of the partition that is mounted."""
+    host = CapturedHost("virtio-loop", tmp_path / "sys")
+    shutil.copytree(DATA / "sysfs" / "virtio-loop", tmp_path / "sys", symlinks=True)
+    shutil.copytree(host.proc_root, tmp_path / "proc", symlinks=True)
+    host.proc_root = str(tmp_path / "proc")
+    random = tmp_path / "proc" / "sys" / "kernel" / "random"
+    random.mkdir(parents=True)
+    if boot_id is not None:
+        (random / "boot_id").write_text(boot_id)
+    if sequence is not None:
+        (tmp_path / "sys" / "class" / "block" / "vda" / "diskseq").write_text(sequence)
+    assert host.probe("/var/lib").read().instance == expected
+
+
 def test_a_path_in_a_container_is_found_in_the_containers_mounts() -> None:
     """Its mount is in no other table."""
     host = CapturedHost("debian12-vm")

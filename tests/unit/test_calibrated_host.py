@@ -13,16 +13,17 @@ from agent.calibrated_host import (
     sustained_capacity,
 )
 from agent.findings import CalibrationFindings
+from agent.learning.memory import DeviceIdentity
 from agent.models.estimate import Estimate
 from agent.readings import Known
 
 WALL = 1_700_000_000.0
 NOW = 500.0
+DEVICE = DeviceIdentity("sda", 10**12, "a drive")
 RUN = CalibrationFindings(
     measured_wall_seconds=WALL - 3600.0,
     database="/db",
-    device="sda",
-    device_size_bytes=10**12,
+    device=DEVICE,
     options_key="abc",
     record_bytes=1040.0,
     puts_per_second=20_000.0,
@@ -32,14 +33,14 @@ RUN = CalibrationFindings(
 
 
 def capacity_of(*runs: CalibrationFindings) -> Known[Capacity] | None:
-    return sustained_capacity(runs, "sda", 10**12, NOW, WALL)
+    return sustained_capacity(runs, DEVICE, NOW, WALL)
 
 
 def estimate_of(*runs: CalibrationFindings) -> Estimate | None:
     return calibrate_estimate(
         runs,
         path="/db",
-        device="sda",
+        device=DEVICE,
         options_key="abc",
         record_bytes=1040.0,
         now=NOW,
@@ -57,8 +58,9 @@ def test_the_newest_run_tells_what_the_device_sustains() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"device": "sdb"},
-        {"device_size_bytes": 10**11},
+        {"device": DeviceIdentity("sda", 10**12, "another drive")},
+        {"device": DeviceIdentity("sda", 10**11, "a drive")},
+        {"device": DeviceIdentity("sda", 10**12)},
         {"sustained_bytes_per_second": None},
         {"measured_wall_seconds": WALL - MAX_AGE_SECONDS - 1.0},
     ],
@@ -85,11 +87,18 @@ def test_a_younger_tree_widens_the_interval() -> None:
     assert found.log_half_width == pytest.approx(LOG_HALF_WIDTH + SIZE_LOG_SHARE)
 
 
+def test_a_run_stays_with_its_drive_whatever_its_name_is_now() -> None:
+    """Kernels hand names out anew at every boot."""
+    renamed = replace(RUN, device=DeviceIdentity("sdz", 10**12, "a drive"))
+    assert capacity_of(renamed) == capacity_of(RUN)
+    assert estimate_of(renamed) == estimate_of(RUN)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"database": "/other"},
-        {"device": "sdb"},
+        {"device": DeviceIdentity("sda", 10**12, "another drive")},
         {"options_key": "other"},
         {"puts_per_second": None},
         {"record_bytes": 100.0},

@@ -182,6 +182,45 @@ def test_without_a_model_the_name_alone_vouches_for_no_measurement() -> None:
     )
 
 
+BOOT = "5d1b0f0c-7c2b-4f6e-9a55-2f0d5c0d9c11"
+
+
+def vda(instance: str | None, **changes: Any) -> DeviceFindings:
+    """A virtual disk that says nothing about itself."""
+    sample = a_device("vda", "254:0", size_bytes=10**12, instance=instance)
+    given = {"name": "vda", "sample": sample, "fio": NEVER, "budget": BUDGET, **changes}
+    return device_findings(**given)
+
+
+def test_without_a_model_the_capacity_is_kept_while_it_is_certainly_the_same_disk() -> None:
+    """A restart of the agent neither hides S_max nor costs another run of fio."""
+    before = vda(f"{BOOT} 9", **measured(1000.0))
+    second, device = after_a_restart(vda(f"{BOOT} 9"), before=before)
+    assert isinstance(device.capacity, Known)
+    assert device.capacity.age_seconds(5.0) == pytest.approx(HOUR + 500.0)
+    assert said(device).reason == "first_long_run"
+    third = Agent(second.ended())
+    assert isinstance(third.tick(5.0, vda(f"{BOOT} 9"), second.wall + 60.0).capacity, Known)
+
+
+@pytest.mark.parametrize("instance", [f"{BOOT} 12", f"{BOOT[::-1]} 9", None])
+def test_without_a_model_another_disk_or_another_boot_begins_anew(instance: str | None) -> None:
+    """It may be another disk of this size under this name."""
+    _, device = after_a_restart(vda(instance), before=vda(f"{BOOT} 9", **measured(1000.0)))
+    assert isinstance(device.capacity, Missing)
+    assert said(device).reason == "first_measurement"
+
+
+def test_a_disk_without_a_model_that_is_exchanged_under_the_daemon_starts_anew() -> None:
+    """Only its sequence number tells."""
+    agent = Agent()
+    agent.tick(0.0, vda(f"{BOOT} 9", **measured(0.0)), WALL)
+    device = agent.tick(10.0, vda(f"{BOOT} 12", **measured(0.0)), WALL + 10.0)
+    assert isinstance(device.capacity, Missing)
+    back = agent.tick(20.0, vda(f"{BOOT} 12", **measured(0.0)), WALL + 20.0)
+    assert isinstance(back.capacity, Missing)
+
+
 def test_disks_that_cannot_be_told_apart_inherit_nothing_from_each_other() -> None:
     """Two of one model and size that tell no serial number."""
     agent = Agent()

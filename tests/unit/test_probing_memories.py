@@ -29,6 +29,7 @@ ENTRY = ProbingMemory(DRIVE, CAPACITY, RUNS, WALL)
         ({"capacity": replace(CAPACITY, source="fio")}, News.LATER),
         ({"capacity": replace(CAPACITY, lower_bound=True)}, News.LATER),
         ({"capacity": None}, News.LATER),
+        ({"device": replace(DRIVE, instance="of the next boot")}, News.LATER),
         ({"runs": replace(RUNS, ended_wall_seconds=WALL - 7190.0)}, News.NONE),
         ({"runs": replace(RUNS, ended_wall_seconds=WALL)}, News.AT_ONCE),
         ({"runs": replace(RUNS, running_since_wall_seconds=WALL)}, News.AT_ONCE),
