@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import click
 
 from agent.atomic_file import replacing_bytes
+from agent.commands.run_account import RunAccount
 from agent.learning.memory import DeviceIdentity
 from agent.state_directory import StateDirectoryError, choose_state_directory
 from agent.wear.ledger_file import FILE_NAME
-from agent.wear.own_files import carrier_of
+from agent.wear.own_files import Carrier, carrier_of
 from agent.wear.receipts import Receipt, leave_receipt
 from probes.clock import SystemClock
 from probes.samples import BlockDeviceSample
@@ -18,26 +19,38 @@ FILE_PURPOSE = "command"
 """What a command's own files are charged as: a report, a pause."""
 
 
-def account_for(
-    written_bytes: int,
-    purpose: str,
+def account_of_run(
     device: BlockDeviceSample,
     environ: Mapping[str, str],
     *,
     state: str | None = None,
     database_paths: Sequence[str] = (),
-) -> None:
-    """Leave a receipt where a daemon keeps its account; one line on stderr when that fails.
+) -> RunAccount:
+    """The account of what a run is about to write to a device."""
+    identity = DeviceIdentity.of(device)
+    directory = None
+    try:
+        directory = choose_state_directory(state, environ, database_paths, make=False)
+    except StateDirectoryError as error:
+        _complain(str(error))
+    return RunAccount(directory, Carrier(identity.key, device.device.name, device.size_bytes))
 
-    Where no daemon ever kept one there is nothing to be charged to, and nothing is left behind.
-    """
-    identity = DeviceIdentity(device.device.name, device.size_bytes, device.model)
-    receipt = Receipt(identity.key, device.size_bytes, purpose, written_bytes)
-    _leave(receipt, environ, state, database_paths)
+
+def settle_run(account: RunAccount, written_bytes: int) -> None:
+    """Charge a run that has ended; one line on stderr when that fails."""
+    try:
+        account.settle(written_bytes)
+    except OSError as error:
+        click.echo(
+            f"smaxd: {error.filename}: {error.strerror}: "
+            "the wear budget is charged with all that the run might have written",
+            err=True,
+        )
 
 
 def account_for_file(path: str, environ: Mapping[str, str], *, state: str | None = None) -> None:
-    """The same for a file that was replaced whole; nothing for one in memory.
+    """Leave a receipt for a file that was replaced whole, where a daemon keeps its account; one
+    line on stderr when that fails. Nothing for a file in memory.
 
     ``state`` may be a copy of a daemon's directory, where nobody keeps an account.
     """
@@ -50,17 +63,12 @@ def account_for_file(path: str, environ: Mapping[str, str], *, state: str | None
     carrier = carrier_of(os.path.dirname(os.path.abspath(path)), SystemClock())
     if carrier is not None:
         receipt = Receipt(carrier.key, carrier.size_bytes, FILE_PURPOSE, size_bytes)
-        _leave(receipt, environ, state, ())
+        _leave(receipt, environ, state)
 
 
-def _leave(
-    receipt: Receipt,
-    environ: Mapping[str, str],
-    state: str | None,
-    database_paths: Sequence[str],
-) -> None:
+def _leave(receipt: Receipt, environ: Mapping[str, str], state: str | None) -> None:
     try:
-        directory = choose_state_directory(state, environ, database_paths, make=False)
+        directory = choose_state_directory(state, environ, (), make=False)
         if directory is not None and os.path.exists(os.path.join(directory, FILE_NAME)):
             leave_receipt(directory, receipt)
     except StateDirectoryError as error:

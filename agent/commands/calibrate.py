@@ -37,7 +37,7 @@ from agent.calibrate.scratch_directory import (
 from agent.calibrate.subject import Subject, read_subject
 from agent.calibrate.text import result_lines, size_text
 from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
-from agent.commands.accounting import account_for, account_for_file
+from agent.commands.accounting import account_for_file, account_of_run, settle_run
 from agent.commands.calibrate_checks import (
     DEFAULT_COMPACTION_FILES,
     DEFAULT_SLOWDOWN_FILES,
@@ -56,11 +56,15 @@ from agent.commands.calibrate_checks import (
     refuse_small_cap,
 )
 from agent.commands.calibrate_progress import progress_display
+from agent.commands.run_account import RunAccount
 from agent.state_directory import StateDirectoryError, choose_state_directory
 from probes.clock import Clock, SystemClock
 from probes.errors import ProbeError
 from probes.rocksdb.discover import discover_databases
 from probes.rocksdb.manifest import ManifestProbe
+
+PURPOSE = "calibrate"
+"""What a run's bytes are charged as."""
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -101,10 +105,34 @@ def _calibrate(request: Request, environ: Mapping[str, str], clock: Clock) -> in
         for path in remove_leftovers(directory):
             click.echo(f"smaxd: removed {path}, left by a run that was killed", err=True)
         cap = cap_of(request, place)
-        ask(request, cap, place.device)
-        return _run(request, environ, clock, place, subject, guard, cap, notes)
+        account = account_of_run(
+            place.device,
+            environ,
+            state=request.state,
+            database_paths=() if subject.path is None else (subject.path,),
+        )
+        free_bytes = account.free_bytes
+        ask(request, cap, place.device, free_bytes)
+        _reserve(account, cap.bytes, beyond=request.yes or cap.bytes > free_bytes)
+        try:
+            return _run(request, environ, clock, place, subject, guard, cap, notes, account)
+        finally:
+            settle_run(account, 0)  # unless the run has
     finally:
         guard.close()
+
+
+def _reserve(account: RunAccount, size_bytes: int, *, beyond: bool) -> None:
+    """Put the run on record; ``beyond`` the budget it was confirmed."""
+    try:
+        why = account.reserve(PURPOSE, size_bytes, overdraw=beyond)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}: the wear budget cannot be charged"
+        if beyond:
+            click.echo(f"smaxd: {why}", err=True)
+            return
+    if why is not None:
+        raise Refused(f"{why}; pass --yes to write all the same")
 
 
 # -- the run
@@ -135,6 +163,7 @@ def _run(
     guard: StallGuard,
     cap: WriteCap,
     notes: list[str],
+    account: RunAccount,
 ) -> int:
     signals = _Signals()
     cleaned = True
@@ -151,6 +180,7 @@ def _run(
                 directory,
                 cap,
                 notes,
+                account,
                 _ending(signals, guard, place),
             )
         finally:
@@ -196,6 +226,7 @@ def _measure(
     directory: str,
     cap: WriteCap,
     notes: list[str],
+    account: RunAccount,
     ending: Callable[[], str | None],
 ) -> tuple[CalibrationResult, bool]:
     options = scratch_options(subject.options_text, library_options(directory), subject.family)
@@ -225,14 +256,7 @@ def _measure(
         try:
             measured = load.run()
         finally:
-            account_for(
-                load.written_bytes,
-                "calibrate",
-                place.device,
-                environ,
-                state=request.state,
-                database_paths=() if subject.path is None else (subject.path,),
-            )
+            settle_run(account, load.written_bytes)
     effective = _effective(load.database_path, options)
     context = RunContext(
         wall_seconds=clock.wall(),

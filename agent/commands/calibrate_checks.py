@@ -163,19 +163,19 @@ def cap_of(request: Request, place: Place) -> WriteCap:
     return cap
 
 
-def ask(request: Request, cap: WriteCap, device: BlockDeviceSample) -> None:
-    """Say what will be written; above the wear budget go on only with consent."""
+def ask(request: Request, cap: WriteCap, device: BlockDeviceSample, free_bytes: int) -> None:
+    """Say what will be written; beyond what is free of the wear budget only with consent."""
     budget = wear_budget_bytes(device.size_bytes)
     text = announcement(cap.bytes, request.seconds, device.device.name, device.mount_point, budget)
     if cap.lowered_for_space:
         text += "; free space allows no more"
     click.echo(text, err=True)
-    if cap.bytes <= budget or request.yes:
+    if cap.bytes <= free_bytes or request.yes:
         return
     if not sys.stdin.isatty():
         raise Refused(
-            f"more than the wear budget of {size_text(budget)} is written only when confirmed: "
-            "pass --yes, or less with --max-gib"
+            f"more than the {size_text(free_bytes)} that runs may still write within the wear "
+            "budget is written only when confirmed: pass --yes, or less with --max-gib"
         )
     if not click.confirm("write it?", default=False, err=True):
         raise NotConfirmed("not confirmed; nothing was written")

@@ -14,6 +14,7 @@ import click
 import msgspec
 import psutil
 
+from agent.commands.accounting import settle_run
 from agent.commands.live_databases import LiveDatabases
 from agent.commands.run_account import RunAccount
 from agent.device_watch import FIO_PURPOSE
@@ -171,24 +172,19 @@ def _run(
         return probe.read()
     finally:
         if account is not None:
-            _settle(account, probe.written_bytes_total)
+            settle_run(account, probe.written_bytes_total)
 
 
 def _reserve(account: RunAccount, size_bytes: int, *, force: bool) -> None:
     try:
-        account.reserve(FIO_PURPOSE, size_bytes)
+        why = account.reserve(FIO_PURPOSE, size_bytes, overdraw=force)
     except OSError as error:
         why = f"{error.filename}: {error.strerror}: the wear budget cannot be charged"
-        if not force:
-            raise Refused(f"fio is not started: {why}") from error
-        _note(why)
-
-
-def _settle(account: RunAccount, written_bytes: int) -> None:
-    try:
-        account.settle(written_bytes)
-    except OSError as error:
-        _note(f"{error.filename}: {error.strerror}: the wear budget is charged with the whole run")
+    if why is None:
+        return
+    if not force:
+        raise Refused(f"fio is not started: {why}")
+    _note(why)
 
 
 def _note(text: str) -> None:

@@ -71,6 +71,7 @@ class Accounts:
         self._unknown_until_seconds = 0.0
         self._own_device: str | None = None
         self._own_bytes_without_device = 0
+        self._next_record: int | None = None  # the advance for it
         self.revision = 0
 
     def now(self) -> float:
@@ -82,6 +83,16 @@ class Accounts:
         """Of a device whose size was not told: with the least limit."""
         key = printable(device)
         return self._accounts.get(key) or WearAccount(key, LEAST_DAILY_BYTES)
+
+    def reserve(
+        self, device: str, purpose: str, size_bytes: int, held_bytes: int
+    ) -> Reservation | Refused:
+        """Set a probe's bytes aside; ``held_bytes`` are those of commands that write just now."""
+        now, account = self.now(), self.of(device)
+        _, answer = account.charge(purpose, held_bytes, now).reserve(purpose, size_bytes, now)
+        if isinstance(answer, Reservation):
+            self.put(account.with_reservation(answer))
+        return answer
 
     def put(self, account: WearAccount, *, to_be_saved: bool = True) -> None:
         """Replace an account; what is on record already, as an advance, need not be saved."""
@@ -157,12 +168,25 @@ class Accounts:
         self._accounts = kept
         return WearRecord(self._clock, self._unknown_until_seconds, tuple(kept.values()))
 
-    def with_own_write(self, record: WearRecord, size_bytes: int) -> WearRecord:
-        """The record, with what writing it will cost already in it: it is not written twice."""
+    def with_own_write(self, record: WearRecord, size_bytes: int, next_bytes: int) -> WearRecord:
+        """The record, with what writing it will cost already in it: it is not written twice.
+
+        ``next_bytes`` are set aside for the one after it, of which a kill may leave a part that no
+        record tells of; 0: there is none to come.
+        """
         if self._own_device is None:
             return record
         now = record.clock.account_seconds
-        own = self.of(self._own_device).charge(OWN_PURPOSE, size_bytes, now)
+        account = self.of(self._own_device)
+        if next_bytes:
+            account, held = account.top_up(
+                self._next_record, OWN_PURPOSE, next_bytes, 0, now, vital=True
+            )
+            self._next_record = held.id if isinstance(held, Reservation) else None
+        elif self._next_record is not None:
+            account = account.give_back(self._next_record)
+        self.put(account, to_be_saved=False)
+        own = account.charge(OWN_PURPOSE, size_bytes, now)
         others = tuple(other for other in record.accounts if other.device != own.device)
         return msgspec.structs.replace(record, accounts=(*others, own))
 

@@ -17,7 +17,8 @@ its own. A run that is killed has spent all of it: never too little is counted, 
 left of the advance too much.
 
 Of each day's limit a share is kept for the agent's own files (``files_share_bytes``), which fio may
-not take; they may take what fio leaves. The last VITAL_BYTES are for files that are never refused.
+not take; they may take what fio leaves. The last ``vital_bytes`` of the limit are for files that
+are never refused.
 
 ``now`` is seconds of ``agent.wear.account_clock``.
 """
@@ -38,16 +39,24 @@ DAILY_RATIO: Final = 0.001
 MIB: Final = 1024 * 1024
 
 LEAST_DAILY_BYTES: Final = 256 * MIB
-"""On a small drive, too, a short probe a day, and as much again for the agent's own files."""
+"""On a small drive, too, a short probe a day, and as much again for the agent's own files: two
+such probes would leave these nothing at all."""
 
 PROBE_PURPOSES: Final = frozenset({"fio", "calibrate"})
 """What measures; everything else that is written are the agent's own files."""
 
+LEAST_FILES_SHARE_BYTES: Final = 128 * MIB
+"""A day's history of four databases is 99 MB, what it sets aside for a commit 5 MB, all state
+files together 10 MB, and VITAL_BYTES no other file may take: 123 MB of these 134."""
+
 FILES_SHARE_BYTES: Final = 256 * MIB
-"""A day's history of four databases is 99 MB, their textfile, once a minute, 120 MB."""
+"""Where a quarter of the limit is as much, their textfile fits in, too: once a minute 120 MB."""
 
 VITAL_BYTES: Final = 8 * MIB
 """A day's worth of this ledger's own saving, twice; alerts and orders are smaller still."""
+
+VITAL_RATIO: Final = 1 / 32
+"""Of the limit: of the smallest these are the VITAL_BYTES."""
 
 LARGEST_SPARE_BYTES: Final = MIB
 SPARE_RATIO: Final = 1 / 1024
@@ -66,7 +75,13 @@ def daily_limit_bytes(
 
 def files_share_bytes(limit_bytes: int) -> int:
     """How much of a day's limit is kept for the agent's own files."""
-    return min(FILES_SHARE_BYTES, limit_bytes // 2)
+    share_bytes = max(LEAST_FILES_SHARE_BYTES, min(FILES_SHARE_BYTES, limit_bytes // 4))
+    return min(share_bytes, limit_bytes // 2)
+
+
+def vital_bytes(limit_bytes: int) -> int:
+    """How much of a day's limit neither probes nor files get that can be refused."""
+    return min(VITAL_BYTES, int(limit_bytes * VITAL_RATIO))
 
 
 def largest_spare_bytes(limit_bytes: int) -> int:
@@ -134,8 +149,8 @@ class WearAccount(msgspec.Struct, frozen=True):
         """How much of what remains no probe may take."""
         used = sum(bucket.files_bytes for bucket in self.buckets if _counts(bucket, now))
         used += sum(r.size_bytes for r in self.reservations if r.purpose not in PROBE_PURPOSES)
-        unused = max(0, files_share_bytes(self.limit_bytes) - used)
-        return min(unused, self.remaining_bytes(now))
+        unused = files_share_bytes(self.limit_bytes) - used
+        return min(max(unused, vital_bytes(self.limit_bytes)), self.remaining_bytes(now))
 
     def advanced_bytes(self, advance: int | None) -> int:
         """What is left of an advance; 0 of one that is unknown."""
@@ -163,11 +178,12 @@ class WearAccount(msgspec.Struct, frozen=True):
                 f"{limit_bytes} in 24 hours",
             )
         reservation = Reservation(self.device, self.next_id, purpose, size_bytes)
-        return (
-            msgspec.structs.replace(
-                self, reservations=(*self.reservations, reservation), next_id=self.next_id + 1
-            ),
-            reservation,
+        return self.with_reservation(reservation), reservation
+
+    def with_reservation(self, reservation: Reservation) -> "WearAccount":
+        """With a new one, numbered as the next."""
+        return msgspec.structs.replace(
+            self, reservations=(*self.reservations, reservation), next_id=reservation.id + 1
         )
 
     def settle(self, reservation: Reservation, written_bytes: int, now: float) -> "WearAccount":
@@ -198,7 +214,7 @@ class WearAccount(msgspec.Struct, frozen=True):
         missing = size_bytes - held_bytes
         if held is not None and missing <= 0:
             return self, held
-        free = self.remaining_bytes(now) - VITAL_BYTES
+        free = self.remaining_bytes(now) - vital_bytes(self.limit_bytes)
         if missing > free and not vital:
             return self, Refused(
                 "wear_budget_used",

@@ -20,18 +20,20 @@ the moment of a kill, it counts at least what was written.
 """
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 import structlog
 
-from agent.atomic_file import replacing_bytes
+from agent.atomic_file import PAGE_BYTES, replacing_bytes
+from agent.readings import printable
 from agent.state_directory import StateDirectory
 from agent.wear.account_clock import BootTime
+from agent.wear.account_lock import account_lock
 from agent.wear.accounts import Accounts, Advance, WearView
-from agent.wear.budget import Refused, Reservation, daily_limit_bytes
+from agent.wear.boot_time import system_boot_time
+from agent.wear.budget import PROBE_PURPOSES, Refused, Reservation, daily_limit_bytes
 from agent.wear.ledger_file import LedgerFile, not_kept
 from agent.wear.receipts import Receipt, Receipts
 from agent.wear.record import encode
@@ -49,16 +51,6 @@ CLOCK_SAVE_SECONDS: Final = 3600.0
 Logger = structlog.typing.FilteringBoundLogger
 
 
-def system_boot_time() -> BootTime:
-    """The machine's present moment."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot_id = file.read(64).strip() or None
-    except (OSError, UnicodeDecodeError):
-        boot_id = None
-    return BootTime(boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
-
-
 class WearLedger:
     """One per agent. Every method may be called from any thread."""
 
@@ -68,6 +60,7 @@ class WearLedger:
         log: Logger,
         boot_time: Callable[[], BootTime] = system_boot_time,
     ) -> None:
+        self._path = directory.path or ""
         self._file = LedgerFile(directory, log)
         self._receipts = Receipts(directory.path)
         self._log = log
@@ -77,7 +70,6 @@ class WearLedger:
         self._tried = threading.Condition(self._changing)
         self._accounts = Accounts(boot_time)
         self._loaded = False
-        self._drawn = False
         self._tried_revision = 0
         self._saved_revision = 0
         self._saved_seconds = 0.0
@@ -112,7 +104,6 @@ class WearLedger:
             beyond = written_bytes > before.advanced_bytes(number)
             after = before.draw(number, purpose, written_bytes, self._accounts.now())
             self._accounts.put(after, to_be_saved=beyond)
-            self._drawn |= written_bytes > 0
         if beyond:
             self._wake.set()
 
@@ -132,28 +123,19 @@ class WearLedger:
         """Set a probe's bytes aside, on the device before this returns. Refused:
 
         "wear_budget_used", "over_daily_limit" (the device's limit), "wear_history_lost" (for a day
-        after wear.json was damaged), "state_in_use" (by another smaxd), "budget_not_kept" (nowhere
-        to write it, or that failed). The last two are tried anew each time.
+        after wear.json was damaged), "state_in_use" (by another smaxd), "wear_account_busy" (a
+        command reserves just now), "budget_not_kept" (nowhere to write it, or that failed). The
+        last three are tried anew each time. What commands have reserved until now counts.
         """
         with self._writing:
             if not self._own_directory():
                 with self._changing:
                     return self._refused() or not_kept("the state directory is lost")
-            with self._changing:
-                lost = self._accounts.day_lost()
-                if lost is not None:
-                    return lost
-                now = self._accounts.now()
-                account, answer = self._accounts.of(device).reserve(purpose, size_bytes, now)
-                if isinstance(answer, Refused):
-                    return answer
-                self._accounts.put(account)
-            if not self._save():
-                with self._changing:
-                    now = self._accounts.now()
-                    self._accounts.put(self._accounts.of(device).settle(answer, 0, now))
-                    return self._obstacle or not_kept("the last write failed")
-        return answer
+            with account_lock(self._path) as obstacle:
+                if obstacle is not None:
+                    return obstacle
+                held = self._receipts.take(self._charge_receipt)
+                return self._set_aside(device, purpose, size_bytes, held)
 
     def settle(self, reservation: Reservation, written_bytes: int) -> None:
         """End a reservation with what was really written; more than reserved counts, too."""
@@ -210,10 +192,7 @@ class WearLedger:
                 with self._changing:
                     self._have_tried(self._accounts.revision)
                 return False
-            saved = self._save()
-            if saved:
-                self._receipts.discard()
-            return saved
+            return self._save()
 
     def start(self) -> None:
         """Load, and look after receipts and what is not saved yet, in a thread of its own."""
@@ -240,9 +219,7 @@ class WearLedger:
             self._take_receipts()
             with self._changing:
                 clock_is_old = self._accounts.now() - self._saved_seconds >= CLOCK_SAVE_SECONDS
-                changed = self._accounts.revision != self._saved_revision
-                due = changed or clock_is_old or (closing and self._drawn)
-            if due:
+            if closing or clock_is_old or not self._is_saved():
                 self.save()
 
     def _try_to_save(self, revision: int, *, wait: bool) -> None:
@@ -259,16 +236,28 @@ class WearLedger:
             )
 
     def _take_receipts(self) -> None:
-        """Charge what commands wrote; their receipts go with the next save."""
+        """Charge what commands wrote, and remove their receipts, as soon as nobody reserves."""
         with self._writing:
-            if self._loaded:
+            if not self._loaded or not self._receipts.waiting:
+                return
+            with account_lock(self._path) as obstacle:
+                if obstacle is not None:
+                    return
                 self._receipts.take(self._charge_receipt)
+                if self._is_saved() or self._save():
+                    self._receipts.discard()
 
     def _charge_receipt(self, receipt: Receipt, file_bytes: int) -> None:
         self.open_account(receipt.device, receipt.device_size_bytes)
         self.charge(receipt.device, receipt.purpose, receipt.written_bytes)
+        # A run's is there before it, and replaced after it.
+        times = 2 if receipt.purpose in PROBE_PURPOSES else 1
         with self._changing:
-            self._accounts.charge_own(replacing_bytes(file_bytes))
+            self._accounts.charge_own(times * replacing_bytes(file_bytes))
+
+    def _is_saved(self) -> bool:
+        with self._changing:
+            return self._saved_revision == self._accounts.revision
 
     # Under _changing.
 
@@ -316,21 +305,40 @@ class WearLedger:
             self._save()  # so that a restart does not find no file at all
         return True
 
+    def _set_aside(
+        self, device: str, purpose: str, size_bytes: int, held: Iterable[Receipt]
+    ) -> Reservation | Refused:
+        held_bytes = sum(
+            receipt.written_bytes
+            for receipt in held
+            if printable(receipt.device) == printable(device)
+        )
+        with self._changing:
+            answer = self._accounts.day_lost() or self._accounts.reserve(
+                device, purpose, size_bytes, held_bytes
+            )
+            if isinstance(answer, Refused):
+                return answer
+        if not self._save():
+            with self._changing:
+                now = self._accounts.now()
+                self._accounts.put(self._accounts.of(device).settle(answer, 0, now))
+                return self._obstacle or not_kept("the last write failed")
+        return answer
+
     def _save(self) -> bool:
         with self._changing:
             revision = self._accounts.revision
             record = msgspec.structs.replace(self._accounts.record(), receipts=self._receipts.taken)
             size_bytes = replacing_bytes(len(encode(record)))
-            record = self._accounts.with_own_write(record, size_bytes)
-            drawn, self._drawn = self._drawn, False
+            next_bytes = 0 if self._closing else size_bytes + PAGE_BYTES
+            record = self._accounts.with_own_write(record, size_bytes, next_bytes)
         written_bytes, obstacle = self._file.write(record)
         with self._changing:
             self._accounts.charge_own(written_bytes)
             if obstacle is None:
                 self._saved_revision = revision
                 self._saved_seconds = record.clock.account_seconds
-            else:
-                self._drawn |= drawn
             self._have_tried(revision)
         self._meet(obstacle)
         return obstacle is None

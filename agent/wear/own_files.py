@@ -59,7 +59,7 @@ def carrier_of(path: str, clock: Clock) -> Carrier | None:
             return None
         name = f"{mount.filesystem_type} on {mount.mount_point}"
         return Carrier(name, name, 0)
-    identity = DeviceIdentity(sample.device.name, sample.size_bytes, sample.model)
+    identity = DeviceIdentity.of(sample)
     return Carrier(identity.key, sample.device.name, sample.size_bytes)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.accounting import account_for, account_for_file
+from agent.commands.accounting import account_for_file, account_of_run, settle_run
+from agent.learning.memory import DeviceIdentity
 from agent.wear.own_files import carrier_of
 from probes.clock import SystemClock
 from tests.unit.agent_samples import a_device
@@ -15,20 +16,31 @@ def receipts(state: Path) -> list[str]:
     return [path.read_text() for path in state.glob("written-*.json")]
 
 
-def test_a_receipt_is_left_beside_the_daemons_account(tmp_path: Path) -> None:
-    """With the account's key, which survives a reboot."""
+def test_a_run_is_on_record_beside_the_daemons_account_before_it_and_after_it(
+    tmp_path: Path,
+) -> None:
+    """With the account's key, which survives a reboot; also of a budget that is not known."""
     (tmp_path / "wear.json").write_text("{}")
-    account_for(4096, "fio", a_device(), {"STATE_DIRECTORY": str(tmp_path)})
-    (receipt,) = receipts(tmp_path)
-    assert '"purpose":"fio"' in receipt
-    assert '"written_bytes":4096' in receipt
+    device = a_device()
+    account = account_of_run(device, {"STATE_DIRECTORY": str(tmp_path)})
+    account.reserve("calibrate", 1 << 30, overdraw=True)
+    (before,) = receipts(tmp_path)
+    settle_run(account, 4096)
+    settle_run(account, 0)
+    (after,) = receipts(tmp_path)
+    key = DeviceIdentity(device.device.name, device.size_bytes, device.model).key
+    assert f'"device":"{key}"' in before
+    assert '"purpose":"calibrate","written_bytes":1073741824' in before
+    assert after == before.replace("1073741824", "4096")
 
 
 def test_nothing_is_left_behind_where_no_daemon_keeps_an_account(tmp_path: Path) -> None:
     """Neither a file nor a directory."""
     state = tmp_path / "state" / "smaxd"
     environ = {"XDG_STATE_HOME": str(tmp_path / "state"), "STATE_DIRECTORY": str(tmp_path)}
-    account_for(4096, "fio", a_device(), environ)
+    account = account_of_run(a_device(), environ)
+    assert account.reserve("calibrate", 4096) is None
+    settle_run(account, 4096)
     assert list(tmp_path.iterdir()) == []
     assert not state.exists()
 
@@ -37,7 +49,8 @@ def test_a_state_directory_that_is_none_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command goes on: its measurement is not worth less."""
-    account_for(4096, "calibrate", a_device(), {}, state=str(tmp_path / "missing"))
+    account = account_of_run(a_device(), {}, state=str(tmp_path / "missing"))
+    settle_run(account, 4096)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "not on the wear account" in said

@@ -1,5 +1,6 @@
 """``smaxd calibrate`` up to the point where it would write, and what it refuses."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from agent.calibrate.load import Progress
 from agent.commands import calibrate as command
 from agent.commands import calibrate_checks as checks
 from agent.commands.calibrate_progress import progress_line
+from agent.wear.account_clock import AccountClock
+from agent.wear.boot_time import system_boot_time
+from agent.wear.record import WearRecord, encode
 from probes.errors import NoData
 from probes.rocksdb.discover import DiscoveryResult
 from probes.rocksdb.samples import DiscoveredDatabase
@@ -168,9 +172,38 @@ def test_on_a_terminal_it_asks(
 def test_within_the_budget_it_does_not_ask(
     calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A gibibyte a day of this drive."""
+    """A gibibyte a day of this drive, a quarter of it kept for the agent's own files."""
     monkeypatch.setattr(command, "_run", lambda *_: 0)
-    assert calibrate("--scratch", str(tmp_path), "--max-gib", "0.9").code == 0
+    assert calibrate("--scratch", str(tmp_path), "--max-gib", "0.7").code == 0
+    assert calibrate("--scratch", str(tmp_path), "--max-gib", "0.8").code == 2
+
+
+def test_a_run_is_on_record_before_it_writes_and_the_next_is_asked_about_what_it_left(
+    calibrate: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run that is killed has been charged; one that wrote nothing is not."""
+    scratch, state = tmp_path / "scratch", tmp_path / "state"
+    scratch.mkdir()
+    state.mkdir()
+    (state / "wear.json").write_bytes(encode(WearRecord(AccountClock(0.0, system_boot_time()))))
+    words = ("--scratch", str(scratch), "--state", str(state), "--max-gib", "0.7")
+    seen: list[tuple[int, Ended]] = []
+
+    def run(*_: object) -> int:
+        seen.append((receipt(), calibrate(*words)))
+        return 0
+
+    def receipt() -> int:
+        (path,) = state.glob("written-*.json")
+        return int(json.loads(path.read_text())["written_bytes"])
+
+    monkeypatch.setattr(command, "_run", run)
+    assert calibrate(*words).code == 0
+    ((before, beside),) = seen
+    assert before == int(0.7 * GIB)
+    assert beside.code == 2
+    assert "still write within the wear budget is written only when confirmed" in beside.err
+    assert receipt() == 0
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_told(

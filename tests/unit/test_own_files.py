@@ -91,6 +91,26 @@ def test_what_is_set_aside_grows_with_what_was_written(host: Host) -> None:
     assert saved <= 1000 * 8192 / largest_spare_bytes(LEAST_DAILY_BYTES) + 8
 
 
+@pytest.mark.parametrize("drive_bytes", [10**9, 10**12])
+def test_a_days_history_costs_the_account_little(
+    host: Host, monkeypatch: pytest.MonkeyPatch, drive_bytes: int
+) -> None:
+    """As the recorder asks: 256 KiB for a commit a minute, and once in an hour 4 MiB besides."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # hundreds; what is synced is not the subject
+    disk = Carrier("model/of this size", "sda", drive_bytes)
+    host.carriers[str(host.path)] = disk
+    host.ledger.keeps_its_file_on(disk.key)
+    budget = host.files.budget(str(host.path), "history")
+    for minute in range(1440):
+        checkpoint_bytes = 4 * 1024**2 if minute % 60 == 59 else 0
+        assert budget.ask(256 * 1024 + checkpoint_bytes) is None
+        budget.done(99 * 10**6 // 1440)
+
+    written = host.written(disk)
+    assert written["history"] == pytest.approx(99e6, rel=0.001)
+    assert written["state"] < 350_000
+
+
 def test_a_file_that_the_budget_does_not_allow_stays_as_it_was(host: Host) -> None:
     """Until there is budget again; what is vital is written all the same, and counted."""
     file, vital = (AtomicFile(str(host.path), name) for name in ("learned.json", "alerts.json"))

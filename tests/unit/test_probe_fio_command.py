@@ -16,8 +16,8 @@ from agent.learning.memory import DeviceIdentity
 from agent.probing.pause import Pause
 from agent.probing.pause_file import write_pause
 from agent.wear.account_clock import AccountClock
+from agent.wear.boot_time import system_boot_time
 from agent.wear.budget import Bucket, WearAccount
-from agent.wear.ledger import system_boot_time
 from agent.wear.record import WearRecord, encode
 from probes.blockdev import BlockDeviceProbe
 from probes.clock import SystemClock

@@ -1,13 +1,21 @@
 """A command's view of the daemon's wear account, and what it leaves there."""
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import structlog
 
+from agent.commands import run_account
 from agent.commands.run_account import RunAccount
 from agent.readings import Known, Missing
 from agent.state_directory import StateDirectory
+from agent.wear.account_lock import account_lock
+from agent.wear.budget import Refused, Reservation, files_share_bytes
 from agent.wear.ledger import WearLedger
 from agent.wear.own_files import Carrier
 from tests.unit.agent_samples import MIB
@@ -15,6 +23,22 @@ from tests.unit.agent_samples import MIB
 KEY = "a drive/1000000000000"
 DEVICE = Carrier(KEY, "sda", 10**12)
 RUN = int(128 * MIB)
+FOR_PROBES = DEVICE.size_bytes // 1000 - files_share_bytes(DEVICE.size_bytes // 1000)
+OTHER_USER = 12345
+
+COMMAND = """
+import sys
+from agent.commands.run_account import RunAccount
+from agent.wear.own_files import Carrier
+print("ready", flush=True)
+sys.stdin.readline()
+refused, size_bytes = 0, int(sys.argv[3])
+while refused < 3:
+    account = RunAccount(sys.argv[1], Carrier(sys.argv[2], "sda", 10**12))
+    why = account.reserve("fio", size_bytes)
+    print("granted" if why is None else why, flush=True)
+    refused += why is not None
+"""
 
 
 class Daemon:
@@ -78,26 +102,144 @@ def test_what_is_reserved_counts_for_the_next_command_and_for_the_daemon(tmp_pat
     assert receipts(tmp_path) == [RUN]
 
 
-def test_a_run_that_wrote_less_is_charged_with_less(tmp_path: Path) -> None:
-    """Where it wrote nothing, with nothing."""
-    daemon_in(tmp_path)
-    for wrote, expected in ((1000, [1000]), (0, [1000])):
-        one = RunAccount(str(tmp_path), DEVICE)
-        one.reserve("fio", RUN)
-        one.settle(wrote)
-        assert receipts(tmp_path) == expected
-
-
-def test_what_the_daemon_has_taken_meanwhile_stays_charged_in_full(tmp_path: Path) -> None:
-    """Once."""
+@pytest.mark.parametrize("wrote", [1000, 0, RUN, RUN + 1])
+def test_a_run_is_charged_with_what_it_wrote(tmp_path: Path, wrote: int) -> None:
+    """Less than was reserved, nothing, all of it, or more."""
     daemon_in(tmp_path)
     one = RunAccount(str(tmp_path), DEVICE)
-    one.reserve("fio", RUN)
-    ledger = daemon_in(tmp_path)  # it takes what lies there at its start
+    assert one.reserve("fio", RUN) is None
+    one.settle(wrote)
+    assert receipts(tmp_path) == [wrote]
+
+
+def test_a_run_under_way_is_left_alone_by_the_daemon_and_counts_against_its_own(
+    tmp_path: Path,
+) -> None:
+    """In full; once it has ended, with what it wrote, once."""
+    daemon = Daemon(tmp_path)
+    one = RunAccount(str(tmp_path), DEVICE)
+    one.reserve("fio", FOR_PROBES - 2000)
+    daemon.ledger._take_receipts()
+    refused = daemon.ledger.reserve(KEY, "fio", 1001)
+    assert receipts(tmp_path) == [FOR_PROBES - 2000]
+    assert written(daemon.ledger) == 1000
+    one.settle(5000)
+    granted = daemon.ledger.reserve(KEY, "fio", FOR_PROBES - 6000)
+    daemon.ledger._take_receipts()
+    daemon.end()
+    assert isinstance(refused, Refused)
+    assert "1000 left of" in refused.detail
+    assert isinstance(granted, Reservation)
+    assert written(daemon.ledger) == 6000
     assert receipts(tmp_path) == []
-    one.settle(1000)
-    assert receipts(tmp_path) == []
-    assert written(ledger) == 1000 + RUN + 1000  # each daemon of the test charges 1000
+
+
+@pytest.mark.parametrize("commands", [1], indirect=True)
+def test_a_command_that_is_killed_is_charged_with_all_it_might_have_written(
+    tmp_path: Path, commands: list["subprocess.Popen[str]"]
+) -> None:
+    """By the kernel's word that it is gone."""
+    daemon = Daemon(tmp_path)
+    (command,) = commands
+    assert command.stdin is not None
+    assert command.stdout is not None
+    command.stdin.write("go\n")
+    command.stdin.flush()
+    assert command.stdout.readline() == "granted\n"
+    command.kill()
+    command.wait()
+    daemon.ledger._take_receipts()
+    daemon.end()
+    assert (written(daemon.ledger) - 1000) % (RUN // 8) == 0
+    assert written(daemon.ledger) > 1000
+
+
+def test_more_than_is_left_for_probes_is_refused_by_what_is_on_record_now(tmp_path: Path) -> None:
+    """What the gates saw a second ago does not count; whoever overdraws is charged all the same."""
+    daemon_in(tmp_path)
+    late = RunAccount(str(tmp_path), DEVICE)
+    assert left(late) > FOR_PROBES
+    RunAccount(str(tmp_path), DEVICE).reserve("fio", FOR_PROBES - 2000)
+    why = late.reserve("fio", RUN)
+    assert why is not None
+    assert "1000 left of" in why
+    assert "(wear_budget_used)" in why
+    assert late.reserve("fio", RUN, overdraw=True) is None
+    assert sorted(receipts(tmp_path)) == [RUN, FOR_PROBES - 2000]
+
+
+def test_while_the_daemon_reserves_a_command_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits a while, then says so; a run that ends just then stays charged in full."""
+    daemon_in(tmp_path)
+    monkeypatch.setattr(run_account, "LOCK_PATIENCE_SECONDS", 0.1)
+    ending = RunAccount(str(tmp_path), DEVICE)
+    ending.reserve("fio", RUN)
+    with account_lock(str(tmp_path)):
+        why = RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN)
+        with pytest.raises(OSError, match="another process is reserving"):
+            ending.settle(1000)
+    assert why is not None
+    assert "(wear_account_busy)" in why
+    assert receipts(tmp_path) == [RUN]
+
+
+@pytest.fixture
+def commands(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that reserve again and again as soon as they are told to."""
+    argv = [sys.executable, "-c", COMMAND, str(tmp_path), KEY, str(RUN // 8)]
+    pipe, number = subprocess.PIPE, request.param
+    started = [subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) for _ in range(number)]
+    try:
+        for one in started:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "ready\n"
+        yield started
+    finally:
+        for one in started:
+            one.kill()
+            one.communicate()
+
+
+@pytest.mark.parametrize("commands", [3], indirect=True)
+def test_a_daemon_and_commands_that_reserve_at_once_share_one_budget(
+    tmp_path: Path, commands: list["subprocess.Popen[str]"]
+) -> None:
+    """No two of them get the same bytes, and together they get all there are."""
+    daemon = Daemon(tmp_path)
+    for one in commands:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    granted = 0
+    answer: Reservation | Refused | None = None
+    while not isinstance(answer, Refused) or answer.reason == "wear_account_busy":
+        answer = daemon.ledger.reserve(KEY, "fio", RUN // 8)
+        granted += isinstance(answer, Reservation)
+    for one in commands:
+        granted += one.communicate()[0].splitlines().count("granted")
+    daemon.ledger._take_receipts()
+    (account,) = daemon.ledger.view().accounts
+    daemon.end()
+    assert granted == (FOR_PROBES - 1000) // (RUN // 8)
+    assert dict(account.written_bytes)["fio"] + account.reserved_bytes == (
+        1000 + granted * (RUN // 8)
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_root_counts_what_other_commands_of_root_left_for_the_daemons_user(tmp_path: Path) -> None:
+    """The daemon is a user of its own; what root writes there is given to it."""
+    daemon_in(tmp_path)
+    for path in (tmp_path, *tmp_path.iterdir()):
+        os.chown(path, OTHER_USER, OTHER_USER)
+    before = left(RunAccount(str(tmp_path), DEVICE))
+    assert RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN) is None
+    assert left(RunAccount(str(tmp_path), DEVICE)) == before - RUN
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {OTHER_USER}
 
 
 def test_without_a_daemon_there_is_nothing_to_be_charged_to(tmp_path: Path) -> None:
@@ -116,3 +258,13 @@ def test_a_damaged_account_allows_nothing(tmp_path: Path) -> None:
     budget = RunAccount(str(tmp_path), DEVICE).budget(0.0)
     assert isinstance(budget, Missing)
     assert budget.reason == "wear_history_lost"
+
+
+def test_an_account_that_was_set_aside_and_not_begun_anew_allows_nothing(tmp_path: Path) -> None:
+    """The daemon found it damaged, and its disk full."""
+    (tmp_path / "wear.json.damaged").write_bytes(b"{")
+    one = RunAccount(str(tmp_path), DEVICE)
+    why = one.reserve("fio", RUN)
+    assert why is not None
+    assert "(wear_history_lost)" in why
+    assert isinstance(one.budget(0.0), Missing)

@@ -1,5 +1,7 @@
 """One device's account: reserved before, counted after, and a day is a day."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -15,12 +17,18 @@ from agent.wear.budget import (
     Reservation,
     WearAccount,
     daily_limit_bytes,
+    files_share_bytes,
+    vital_bytes,
 )
 from agent.wear.record import DamagedRecord, WearRecord, decode, encode
+from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
 
 MIB = 1024 * 1024
+GB = 10**9
 ACCOUNT = WearAccount("disk", 2000)
 """Half of it is kept for the agent's own files."""
+
+VITAL = vital_bytes(ACCOUNT.limit_bytes)
 
 
 def reserved(
@@ -118,10 +126,75 @@ def test_what_files_wrote_today_is_not_kept_for_them_again() -> None:
     assert account.kept_for_files_bytes(0.0) == 400
     assert reserved(account, 1000, 0.0)[1] is not None
     account = account.charge("history", 600, 0.0)
-    assert account.kept_for_files_bytes(0.0) == 0
-    assert reserved(account, 801, 0.0)[1] is None
-    assert reserved(account, 800, 0.0)[1] is not None
+    assert account.kept_for_files_bytes(0.0) == VITAL
+    assert reserved(account, 801 - VITAL, 0.0)[1] is None
+    assert reserved(account, 800 - VITAL, 0.0)[1] is not None
     assert account.kept_for_files_bytes(BUCKET_SECONDS + DAY_SECONDS) == 1000
+
+
+def test_a_small_drive_keeps_half_for_files_a_larger_one_a_quarter_at_most_256_mib() -> None:
+    """128 MiB at least: what four databases' history takes in a day, and some."""
+    kept = {size: files_share_bytes(daily_limit_bytes(size * GB)) for size in (200, 480, 960, 3840)}
+    assert kept == {200: 128 * MIB, 480: 128 * MIB, 960: 240_000_000, 3840: 256 * MIB}
+
+
+@pytest.mark.parametrize("cost_bytes", [8 * MIB, 128 * MIB])
+@pytest.mark.parametrize("drive_bytes", [100 * GB, 480 * GB, 960 * GB])
+def test_no_run_of_fio_keeps_a_days_history_of_four_databases_from_being_written(
+    drive_bytes: int, cost_bytes: int
+) -> None:
+    """However often it would run: for four days it takes all that it gets, every quarter hour."""
+    account, runs = WearAccount("disk", daily_limit_bytes(drive_bytes)), 0
+    step_seconds, files_bytes = 900, 112 * 10**6  # a day, with all state files
+    number = None
+    for now in range(0, 4 * 86400, step_seconds):
+        size_bytes = files_bytes * step_seconds // 86400
+        account, held = account.top_up(number, "history", size_bytes, 5 * MIB, float(now))
+        assert isinstance(held, Reservation), now / 86400
+        number = held.id
+        account = account.draw(number, "history", size_bytes, float(now))
+        while True:
+            account, answer = account.reserve("fio", cost_bytes, float(now))
+            if isinstance(answer, Refused):
+                break
+            account = account.settle(answer, cost_bytes, float(now))
+            runs += 1
+        assert account.remaining_bytes(float(now)) >= VITAL_BYTES
+    a_day = (account.limit_bytes - files_share_bytes(account.limit_bytes)) // cost_bytes
+    assert runs == 4 * a_day
+
+
+def runs_a_day(limit_bytes: int, mode: FioMode) -> int:
+    """How many whole runs are granted at once, of a budget that is not used yet."""
+    account, runs, cost_bytes = (
+        WearAccount("disk", limit_bytes),
+        0,
+        run_cost_bytes(DEFAULT_LIMITS[mode]),
+    )
+    while True:
+        account, answer = account.reserve("fio", cost_bytes, 0.0)
+        if isinstance(answer, Refused):
+            return runs
+        account, runs = account.settle(answer, cost_bytes, 0.0), runs + 1
+
+
+@pytest.mark.parametrize(
+    ("drive", "size_bytes"),
+    [
+        ("up to 268 GB", 268 * GB),
+        ("480 GB", 480 * GB),
+        ("960 GB", 960 * GB),
+        ("3.84 TB", 3840 * GB),
+        ("30.72 TB", 30720 * GB),
+    ],
+)
+def test_the_docs_tell_how_many_runs_a_day_are_granted(drive: str, size_bytes: int) -> None:
+    """Of each mode, as fio's limits are now."""
+    limit_bytes = daily_limit_bytes(size_bytes)
+    runs = " | ".join(str(runs_a_day(limit_bytes, mode)) for mode in FioMode)
+    share = f"{files_share_bytes(limit_bytes) / 1e6:.0f} MB"
+    row = f"| {drive} | {limit_bytes / 1e6:,.0f} MB | {share} | {runs} |".replace(",", " ")
+    assert row in (Path(__file__).parents[2] / "docs/wear.md").read_text()
 
 
 def test_a_bucket_of_an_earlier_version_is_all_probes() -> None:
@@ -168,7 +241,11 @@ def test_what_is_beyond_an_advance_counts_and_what_is_left_of_it_comes_back() ->
 
 
 def test_the_last_of_the_budget_is_for_what_is_never_refused() -> None:
-    """An advance is no larger than what there is; what is vital is granted beyond it."""
+    """An advance is no larger than what there is; what is vital is granted beyond it. Probes leave
+    it alone, too, however much files have written: or what is never refused broke the limit."""
+    full = LARGE.charge("history", 1024 * MIB - 2 * VITAL_BYTES, 0.0)
+    assert reserved(full, VITAL_BYTES + 1, 0.0)[1] is None
+    assert reserved(full, VITAL_BYTES, 0.0)[1] is not None
     used = LARGE.charge("history", 1024 * MIB - VITAL_BYTES - 10000, 0.0)
     account, held = advance(used, None, 9000)
     assert held.size_bytes == 10000

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from agent.state_directory import StateDirectory
 from agent.wear import ledger as ledger_module
 from agent.wear.account_clock import BootTime
+from agent.wear.account_lock import account_lock
 from agent.wear.accounts import Advance
+from agent.wear.boot_time import system_boot_time
 from agent.wear.budget import (
     DAY_SECONDS,
     LEAST_DAILY_BYTES,
@@ -27,7 +29,7 @@ from agent.wear.budget import (
     files_share_bytes,
     largest_spare_bytes,
 )
-from agent.wear.ledger import WearLedger, system_boot_time
+from agent.wear.ledger import WearLedger
 from agent.wear.receipts import Receipt, leave_receipt
 from agent.wear.record import decode
 
@@ -226,7 +228,7 @@ def test_a_full_disk_refuses_and_recovers_by_itself(
             assert reason(ledger.reserve(DISK, "fio", 1000)) == "budget_not_kept"
         ledger.charge(DISK, "history", 4096)
         assert ledger.save() is False
-        assert [path.name for path in tmp_path.iterdir()] == []
+        assert [path.name for path in tmp_path.iterdir()] == ["wear.lock"]
     granted(ledger.reserve(DISK, "fio", FOR_PROBES))
     assert [e["event"] for e in log] == ["wear_budget_not_kept", "wear_budget_kept_again"]
     assert ledger.view().refused is None
@@ -256,8 +258,37 @@ def test_its_own_writes_are_charged_and_cause_no_more_writes(tmp_path: Path) -> 
     assert written(ledger)["state"] == 2 * 8192  # from before its device was known
     ledger.save()
     assert written(ledger)["state"] == 3 * 8192
+    ledger.close(30)
+    ledger.save()
     machine.kill()
-    assert written(machine.daemon()) == {"fio": 10, "state": 3 * 8192}
+    assert written(machine.daemon()) == {"fio": 10, "state": 4 * 8192}
+
+
+@pytest.mark.parametrize("moment", ["open", "write", "fsync", "replace"])
+def test_a_kill_within_its_own_write_counts_what_that_left_on_the_drive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It was set aside with the write before."""
+
+    class Killed(BaseException):
+        pass
+
+    machine = Machine(tmp_path)
+    ledger = machine.daemon()
+    ledger.keeps_its_file_on(DISK)
+    assert ledger.save()
+    counted = file_counts(tmp_path)["state"]
+    before = written(ledger)["state"]
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(os, moment, killed)
+    with pytest.raises(Killed):
+        ledger.save()
+    monkeypatch.undo()
+    machine.kill()
+    assert written(machine.daemon())["state"] == counted == before + 8192 + 4096
 
 
 def test_a_tick_waits_for_no_fsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,7 +596,6 @@ def test_a_receipt_that_a_killed_daemon_charged_is_not_charged_again(tmp_path: P
     path = Path(leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5000)))
     content = path.read_bytes()
     first._take_receipts()
-    assert first.save()
     path.write_bytes(content)
     path.chmod(0o600)
     machine.kill()
@@ -576,35 +606,97 @@ def test_a_receipt_that_a_killed_daemon_charged_is_not_charged_again(tmp_path: P
     assert list(tmp_path.glob("written-*")) == []
 
 
-def test_a_receipt_is_on_the_account_that_it_lies_on(tmp_path: Path) -> None:
-    """Two pages: its own and the directory's."""
+@pytest.mark.parametrize(("purpose", "times"), [("command", 1), ("fio", 2)])
+def test_a_receipt_is_on_the_account_that_it_lies_on(
+    tmp_path: Path, purpose: str, times: int
+) -> None:
+    """Two pages: its own and the directory's; a run's is written before it and after it."""
     ledger = Machine(tmp_path).daemon()
     ledger.keeps_its_file_on(DISK)
-    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5000))
+    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, purpose, 5000))
     ledger._take_receipts()
-    assert written(ledger) == {"calibrate": 5000, "state": 8192}
+    of_the_record = 8192
+    assert written(ledger) == {purpose: 5000, "state": times * 8192 + of_the_record}
 
 
 def test_what_a_command_wrote_is_charged_once_and_its_receipt_goes_when_it_is_kept(
     tmp_path: Path,
 ) -> None:
-    """Also by the daemon after one that died between the two."""
+    """A disk that is full keeps both waiting; the next daemon counts it once, too."""
     machine = Machine(tmp_path)
     first = machine.daemon()
     first.save()
     leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "calibrate", 5 * 10**6))
     before = remaining(first)
-    first._take_receipts()
-    first._take_receipts()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        first._take_receipts()
+        first._take_receipts()
     assert written(first)["calibrate"] == 5 * 10**6
-    assert before - remaining(first) == 5 * 10**6
     assert len(list(tmp_path.glob("written-*"))) == 1
-    assert first.save()
+    first._take_receipts()
+    assert before - remaining(first) == 5 * 10**6
     assert list(tmp_path.glob("written-*")) == []
     machine.kill()
     second = machine.daemon()
     second._take_receipts()
     assert written(second)["calibrate"] == 5 * 10**6
+
+
+def test_what_a_command_has_reserved_counts_before_a_run_is_granted(tmp_path: Path) -> None:
+    """Not only when the daemon next looks for receipts."""
+    ledger = Machine(tmp_path).daemon()
+    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "fio", FOR_PROBES - 999))
+    assert reason(ledger.reserve(DISK, "fio", 1000)) == "wear_budget_used"
+    granted(ledger.reserve(DISK, "fio", 999))
+    ledger._take_receipts()
+    assert written(ledger) == {"fio": FOR_PROBES - 999}
+    assert list(tmp_path.glob("written-*")) == []
+
+
+def test_while_a_command_reserves_no_run_is_granted_and_nobody_waits(tmp_path: Path) -> None:
+    """Its receipts are not touched either, and everything else goes on."""
+    ledger = Machine(tmp_path).daemon()
+    leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "fio", 5000))
+    with account_lock(str(tmp_path)) as obstacle:
+        assert obstacle is None
+        assert reason(ledger.reserve(DISK, "fio", 1000)) == "wear_account_busy"
+        ledger._take_receipts()
+        ledger.charge(DISK, "history", 4096)
+        assert ledger.save()
+        assert written(ledger) == {"history": 4096}
+        assert len(list(tmp_path.glob("written-*"))) == 1
+    granted(ledger.reserve(DISK, "fio", 1000))
+    assert written(ledger) == {"history": 4096, "fio": 5000}
+
+
+@pytest.mark.parametrize("kind", ["link", "a database"])
+def test_accounts_that_cannot_be_locked_allow_no_run(tmp_path: Path, kind: str) -> None:
+    """What lies in the lock's place is neither followed nor written."""
+    ledger = Machine(tmp_path).daemon()
+    lock = tmp_path / "wear.lock"
+    if kind == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        (tmp_path / "CURRENT").write_text("MANIFEST-000001\n")
+        (tmp_path / "MANIFEST-000001").touch()
+        (tmp_path / "IDENTITY").touch()
+    answer = ledger.reserve(DISK, "fio", 1000)
+    assert isinstance(answer, Refused)
+    assert answer.reason == "budget_not_kept"
+    assert "wear.lock" in answer.detail
+    assert not (tmp_path / "elsewhere").exists()
+    assert kind == "link" or not lock.exists()
+
+
+def test_a_pipe_in_the_place_of_the_lock_holds_up_nobody(tmp_path: Path) -> None:
+    """It can be locked like any file."""
+    os.mkfifo(tmp_path / "wear.lock")
+    granted(Machine(tmp_path).daemon().reserve(DISK, "fio", 1000))
 
 
 @pytest.mark.parametrize(
