@@ -128,8 +128,7 @@ class DeviceWatch:
     @property
     def key(self) -> str:
         """Equal for the same drive across boots."""
-        sample = self.sample
-        return DeviceIdentity(self.name, sample.size_bytes, sample.model).key
+        return DeviceIdentity.of(self.sample).key
 
     def clear_up(self, samples: Sequence[BlockDeviceSample], now: float) -> None:
         """Remove what a killed run left at the roots of these file systems, once for each.
@@ -141,8 +140,8 @@ class DeviceWatch:
         if writing or self._clearing.running or mounts.keys() <= self._cleared:
             return
         self._to_clear = tuple(mounts[mount] for mount in mounts.keys() - self._cleared)
-        self._cleared = frozenset(mounts)
-        self._clearing.start(now)
+        if self._clearing.start(now):
+            self._cleared = frozenset(mounts)
 
     def _remove_leftovers(self) -> int:
         return remove_scratch_leftovers([mount_point(path) for path in self._to_clear])
@@ -168,7 +167,8 @@ class DeviceWatch:
             return
         self._run, self._decided_at = run, now
         self.fio.timeout_seconds = run.limits.runtime_seconds + FIO_TIMEOUT_MARGIN_SECONDS
-        self.fio.start(now)
+        if not self.fio.start(now):
+            self._ended = FioEnded(now, Outcome.REFUSED.value)
 
     def findings(self, now: float, wear: WearView | None) -> DeviceFindings:
         """What is known of the device by ``now``; ``wear`` are the accounts, if kept."""
@@ -176,6 +176,8 @@ class DeviceWatch:
             self.fio = None
         configured = next((d for d in self._tools.config.devices if d.name == self.name), None)
         disabled = Missing("disabled", "fio is switched off in the configuration")
+        # In this order: a run that ends meanwhile must not seem over before its answer is there.
+        active, ended = self.fio is not None and self.fio.running, self._ended
         return DeviceFindings(
             name=self.name,
             sample=self.sample,
@@ -183,11 +185,11 @@ class DeviceWatch:
                 None if configured is None else configured.write_limit_mib_per_second * MIB
             ),
             fio=disabled if self.fio is None else self.fio.answer(now),
-            fio_active=self.fio is not None and self.fio.running,
+            fio_active=active,
             scratch_directory=(
                 None if self.scratch_directory is None else printable(self.scratch_directory)
             ),
-            fio_ended=self._ended,
+            fio_ended=ended,
             budget=self._budget(now, wear),
             smart=self.smart.answer(now),
         )
@@ -245,10 +247,6 @@ class DeviceWatch:
         probe: FioProbe | None = None
         try:
             guard = FioGuard(self._guarded(self.sample), self._tools.clock)
-            held_up_seconds = self._tools.clock.monotonic() - self._decided_at
-            if held_up_seconds > DECISION_SECONDS:
-                why = f"the file system of {path} took {held_up_seconds:.0f} s to answer"
-                raise ProbeFailed("timeout", f"{why}, so fio was not started")
             probe = FioProbe(
                 directory,
                 self._tools.clock,
@@ -259,6 +257,7 @@ class DeviceWatch:
                 diskstats=self._diskstats.read,
                 database_paths=self.database_directories,
                 guard=guard,
+                start_by=self._decided_at + DECISION_SECONDS,
             )
             return probe.read()
         finally:

@@ -156,9 +156,9 @@ class HostWatch:
         """Let the programs' probes clean up after their end, and remove what is left of ours."""
         self._turns.close()
         deadline = self._tools.clock.monotonic() + wait_seconds
-        devices = (*self._devices.values(), *self._former_devices.values())
-        former = [device.fio for device in self._former_devices.values() if device.fio is not None]
-        for slot in self._slots() + former:
+        former = tuple(self._former_devices.values())
+        devices = (*self._devices.values(), *former)
+        for slot in self._slots() + [device.fio for device in former if device.fio is not None]:
             if slot.background and slot.running:
                 slot.wait(deadline - self._tools.clock.monotonic())
         left = max(LEAVING_SECONDS, deadline - self._tools.clock.monotonic())

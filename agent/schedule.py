@@ -96,8 +96,8 @@ class Slot(Generic[T]):
             return False
         return self.each_tick or now >= self._next_at
 
-    def start(self, now: float) -> None:
-        """Start a run in a thread of its own."""
+    def start(self, now: float) -> bool:
+        """Start a run in a thread of its own; False where there is none: the answer says so."""
         self._started_at = now
         self._next_at = now + self.cadence_seconds
         self._done.clear()
@@ -110,7 +110,10 @@ class Slot(Generic[T]):
             refused = ProbeFailed("no_thread", f"{self.probe} cannot be run: {error}")
             with self._lock:
                 self._last_run = _Run(now, 0.0, refused, None)
+                self._retry_after(now)
             self._done.set()
+            return False
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Wait for the run under way; False when it did not end in time."""
@@ -156,9 +159,13 @@ class Slot(Generic[T]):
                 self._value = value
                 self._value_at = finished
                 self._last_success_wall = self._clock.wall()
-            elif self._retry_seconds is not None:
-                self._next_at = min(self._next_at, finished + self._retry_seconds)
+            else:
+                self._retry_after(finished)
         self._done.set()
+
+    def _retry_after(self, failed_at: float) -> None:
+        if self._retry_seconds is not None:
+            self._next_at = min(self._next_at, failed_at + self._retry_seconds)
 
     def answer(self, now: float) -> Known[T] | Missing:
         """The latest value while it is fresh, else why there is none."""

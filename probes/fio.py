@@ -172,7 +172,9 @@ class FioProbe:
     ``device_devnum`` ("major:minor") and ``diskstats`` (a fresh reading each call, or ProbeError)
     tell what everyone else wrote meanwhile. ``database_paths`` are looked at before every run:
     the directory must lie in none of them. ``guard`` watches the databases before and during the
-    run, and ends it.
+    run, and ends it. After ``start_by`` (monotonic) fio is not started any more: what allowed it
+    may not hold, and a file system that keeps the preparations waiting, dead or frozen for a
+    snapshot, lets it begin only as it answers again.
     """
 
     written_bytes_total: int
@@ -193,6 +195,7 @@ class FioProbe:
         diskstats: Callable[[], DiskstatsSample] | None = None,
         database_paths: Sequence[str] = (),
         guard: FioGuard | None = None,
+        start_by: float | None = None,
     ) -> None:
         self.written_bytes_total = 0
         self._directory = directory
@@ -204,6 +207,7 @@ class FioProbe:
         self._diskstats = diskstats
         self._database_paths = tuple(database_paths)
         self._guard = guard
+        self._start_by = start_by
 
     def read(self) -> FioSample:
         """Run fio once; takes as long as the limits allow, plus the start grace at worst.
@@ -232,6 +236,12 @@ class FioProbe:
         try:
             before = self._device_written_bytes()
             started = self._clock.monotonic()
+            if self._start_by is not None and started > self._start_by:
+                raise ProbeFailed(
+                    "timeout",
+                    f"the file system of {self._directory} answered "
+                    f"{started - self._start_by:.0f} s too late, so fio was not started",
+                )
             completed = self._run(fio_argv(self._mode, self._limits, name))
             finished = self._clock.monotonic()
             after = self._device_written_bytes()

@@ -25,14 +25,29 @@ CREATION_SECONDS: Final = 1.0
 """IDENTITY is written in the same moment as the first LOG; file times are a little coarser."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What tells how far an opening is. The MANIFEST is another one once all is replayed. IDENTITY
+    is written once in a database's life, or, where a backup left it out, before the WALs are
+    replayed (DBImpl::Recover)."""
+
+    manifest: tuple[int, str]
+    identity: tuple[int | None, float | None]
+
+
 @dataclass(slots=True)
 class _Recovery:
-    """One that goes on. Its end in the LOG is later than ``after_wall_seconds``."""
+    """One that goes on, for all that was told until ``heard_at``. Its end in the LOG is later than
+    ``after_wall_seconds``."""
 
-    since: float
+    heard_at: float
     after_wall_seconds: float
-    files: tuple[object, ...]
+    manifest: tuple[int, str]  # that is recovered from
     wal: WalSample | None
+
+    def is_silent(self, now: float) -> bool:
+        """Whether its end is not to be waited for any more."""
+        return now - self.heard_at >= LONGEST_RECOVERY_SECONDS
 
 
 class DatabaseOpening:
@@ -44,7 +59,7 @@ class DatabaseOpening:
     def __init__(self) -> None:
         self.opened_at: float | None = None
         self._incarnation = 0
-        self._files: tuple[object, ...] | None = None
+        self._files: _Files | None = None
         self._owner: tuple[int, int | None] | None = None  # the last that had it open
         self._recovery: _Recovery | None = None
         self._over: float | None = None  # the one in the LOG that is known to be over all the same
@@ -72,6 +87,8 @@ class DatabaseOpening:
             # Removed meanwhile: of this recovery no end will be seen, and what comes next with
             # other files, a restored backup, has not finished its own by having them.
             self._recovery = self._files = self._owner = None
+        elif self._recovery is not None and self._recovery.is_silent(now):
+            self._recovery = None  # that nothing can be read closes a gate with a better reason
         if log is not None and not self._log_heard:
             self._log_heard = True
             self._look_back(read, log, now, wall_seconds)
@@ -85,18 +102,20 @@ class DatabaseOpening:
         now: float,
         wall_seconds: float,
     ) -> None:
-        files = (
-            found.current_inode,
-            found.identity_inode,
-            found.manifest_name,
-            found.created_wall_seconds,
+        files = _Files(
+            (found.current_inode, found.manifest_name),
+            (found.identity_inode, found.created_wall_seconds),
         )
         wal = read.wal.value if isinstance(read.wal, Known) else None
         under_way = log is not None and _is_under_way(log, read, found, wall_seconds)
         if found.owner_pid is not None:
             owner = (found.owner_pid, found.owner_start_ticks)
             if owner != self._owner and self._files is not None:
-                self._recovery = _Recovery(now, self._wall_before, self._files, None)
+                # Another database in its place, a restored backup, has not finished its recovery
+                # by having another MANIFEST.
+                same = files.identity == self._files.identity
+                manifest = self._files.manifest if same else files.manifest
+                self._recovery = _Recovery(now, self._wall_before, manifest, None)
             self._owner = owner
         elif not under_way:
             self._recovery = None
@@ -104,7 +123,7 @@ class DatabaseOpening:
             began = log.recovery.began_wall_seconds
             if _by_one_clock(log) != self._over:
                 since = now - max(0.0, wall_seconds - began)
-                self._recovery = _Recovery(since, began, files, wal)
+                self._recovery = _Recovery(since, began, files.manifest, wal)
         if self._recovery is not None:
             self._end_recovery(self._recovery, files, wal, log, now, wall_seconds)
         self._files = files
@@ -112,7 +131,7 @@ class DatabaseOpening:
     def _end_recovery(
         self,
         recovery: _Recovery,
-        files: tuple[object, ...],
+        files: _Files,
         wal: WalSample | None,
         log: LogSample | None,
         now: float,
@@ -120,21 +139,22 @@ class DatabaseOpening:
     ) -> None:
         """It is over when anything says so."""
         before = recovery.wal = recovery.wal or wal
-        begun = files != recovery.files
+        begun = files.manifest != recovery.manifest
         goes_on = False
         if wal is not None and before is not None:
             begun = begun or wal.wal_number != before.wal_number
             goes_on = wal.last_sequence != before.last_sequence
-        heard_of, ended = recovery.since, None
+        ended = None
         if log is not None and log.recovery is not None:
             ended = log.recovery.ended_wall_seconds
             if ended is None and log.last_wall_seconds is not None:
-                heard_of = max(heard_of, now - max(0.0, wall_seconds - log.last_wall_seconds))
+                told_at = now - max(0.0, wall_seconds - log.last_wall_seconds)
+                recovery.heard_at = max(recovery.heard_at, told_at)
         if ended is not None and ended >= recovery.after_wall_seconds:
             self.opened_at = now - max(0.0, wall_seconds - ended)
         elif begun:
             self.opened_at = now
-        elif not goes_on and now - heard_of < LONGEST_RECOVERY_SECONDS:
+        elif not goes_on and not recovery.is_silent(now):
             return
         self._recovery = None
         self._over = None if log is None else _by_one_clock(log)
@@ -168,7 +188,7 @@ class DatabaseOpening:
             and not log.level_files  # no flush, no compaction since then
             and now - opened_at < LONGEST_RECOVERY_SECONDS
         ):
-            self._recovery = _Recovery(opened_at, opened, self._files, read.wal.value)
+            self._recovery = _Recovery(opened_at, opened, self._files.manifest, read.wal.value)
 
 
 def _is_under_way(

@@ -31,7 +31,7 @@ class HostProbing:
         self._runs: dict[str, Counter[str]] = {}
         self._ended: dict[str, float] = {}  # when the last run ended that was taken into account
         self._databases: dict[str, DatabaseGates] = {}
-        self._active_since: dict[str, float] = {}
+        self._under_way: dict[str, float] = {}  # since when, as far as no end of it was seen
         self._due: dict[str, ProbeRun] = {}
 
     def configure(self, settings: ProbingSettings) -> None:
@@ -57,11 +57,12 @@ class HostProbing:
         for database in databases:
             gates = self._databases.setdefault(database.name, DatabaseGates())
             gates.follow(database, read[database.name], findings.at, findings.wall_seconds)
-        self._active_since = {
-            device.name: self._active_since.get(device.name, findings.at)
-            for device in findings.devices
-            if device.fio_active
-        }
+        # A device that is out of sight, because its database is away, may still be written to.
+        for device in findings.devices:
+            if device.fio_active:
+                self._under_way.setdefault(device.name, findings.at)
+            else:
+                self._under_way.pop(device.name, None)
 
     def begin(self, device: str, past: PastRuns, since: float = -math.inf) -> None:
         """Follow a device from now on; ``past`` are its runs so far, of earlier processes, too.
@@ -151,7 +152,7 @@ class HostProbing:
         """Another device that fio writes to, or is about to: two runs may share what they measure,
         a disk under both or the way to it."""
         under_way = (
-            name for name, since in self._active_since.items() if now - since < HANGS_AFTER_SECONDS
+            name for name, since in self._under_way.items() if now - since < HANGS_AFTER_SECONDS
         )
         return next((name for name in (*under_way, *self._due) if name != device), None)
 
@@ -160,6 +161,7 @@ class HostProbing:
         due, self._due = self._due, {}
         for name, run in due.items():
             self._schedulers[name].past.started(now, run.mode)
+            self._under_way[name] = now
         return due
 
 

@@ -42,8 +42,9 @@ SETTLE_SECONDS: Final = 600.0
 """Between the first measurement and the longer one: the first one's writes must have drained."""
 
 RARELY_SHARE: Final = 1.0 / 6.0
-"""Of the interval, the least time between two runs for a contradiction or a lower bound, which a
-run need not end: natural traffic may for ever be faster than fio, or fio held by its own limit."""
+"""Of the interval, the least time between two runs for what a run need not end: natural traffic may
+for ever be faster than fio, fio held by its own limit, or too far from the estimate to be believed
+at once."""
 
 PAUSED: Final = frozenset({"paused", "pause_unknown"})
 """What is told even while no run is wanted: who paused wants to see it."""
@@ -217,12 +218,14 @@ class ProbeScheduler:
             return self._mode, _Answer("first_measurement", "nothing was measured yet")
         age = measured.age_seconds(view.now)
         when = f"{measured.source} measured the device {_ago(age)}"
-        # Another run may tell no more than the last one: these two are no reason to run on and on.
+        # Another run may tell no more than the last one: that is no reason to run on and on.
         rested = self.past.rested(view.now, self._interval_seconds * RARELY_SHARE)
         if measured.value.lower_bound and rested:
             return self._mode, _Answer("lower_bound_only", "only a lower bound is known")
         if age > self._interval_seconds:
-            return self._mode, _Answer("estimate_old", when)
+            if rested or math.isinf(age) or self.past.last_outcome != Outcome.MEASURED:
+                return self._mode, _Answer("estimate_old", when)
+            return None, _Answer("measured_recently", f"{when}; a run since told no more")
         if view.contradiction is not None and rested:
             return self._mode, _Answer("contradicted", view.contradiction)
         if measured.source == SATURATED_TRAFFIC:

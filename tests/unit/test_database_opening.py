@@ -44,12 +44,15 @@ def read(
     files: tuple[str, int] = BEFORE,
     last_sequence: int = 20_000,
     owner_gone: bool = False,
+    identity: int | None = 2,
 ) -> DatabaseFindings:
     """One tick's findings of a database that was created the day before."""
     fingerprint = a_fingerprint(BEGAN - 86400.0).value
     return database_findings(
         log=Missing("no_log", "it has none") if log is None else known(log),
-        fingerprint=known(replace(fingerprint, owner_pid=owner, manifest_name=files[0])),
+        fingerprint=known(
+            replace(fingerprint, owner_pid=owner, manifest_name=files[0], identity_inode=identity)
+        ),
         wal=a_wal(0.0, last_sequence, wal_number=files[1]),
         owner_gone=owner_gone,
     )
@@ -127,8 +130,9 @@ def test_a_long_recovery_goes_on_as_long_as_its_log_does() -> None:
     watch = Watch()
     for at in (1.0, 2 * LONGEST_RECOVERY_SECONDS):
         assert watch.tick(at, replace(STARTED, last_wall_seconds=BEGAN + at - 60.0))
-    silent = replace(STARTED, last_wall_seconds=BEGAN)
-    assert not watch.tick(2 * LONGEST_RECOVERY_SECONDS + 1.0, silent)
+    silent = replace(STARTED, last_wall_seconds=BEGAN + 2 * LONGEST_RECOVERY_SECONDS - 60.0)
+    assert watch.tick(3 * LONGEST_RECOVERY_SECONDS - 61.0, silent)
+    assert not watch.tick(3 * LONGEST_RECOVERY_SECONDS - 60.0, silent)
 
 
 CRASHED: Mapping[str, tuple[float, dict[str, Any]]] = {
@@ -184,6 +188,45 @@ def test_a_backup_that_was_restored_recovers_although_its_files_are_others() -> 
     assert watch.tick(1.0, STARTED, owner=43, incarnation=2, files=("MANIFEST-000070", 66))
     assert not watch.tick(5.0, FINISHED, owner=43, incarnation=2, files=AFTER)
     assert watch.opened_since == 4.019
+
+
+@pytest.mark.parametrize("began", [STARTED, None], ids=["its LOG tells", "it has no LOG"])
+def test_a_backup_restored_and_started_within_a_tick_recovers(began: LogSample | None) -> None:
+    """Its files are other ones than the last tick saw, of before the restoring."""
+    restored: dict[str, Any] = {
+        "owner": 43,
+        "incarnation": 2,
+        "identity": 3,
+        "files": ("MANIFEST-000070", 66),
+    }
+    watch = Watch()
+    watch.tick(-10.0, None, owner=41)
+    assert [watch.tick(at, began, **restored) for at in (1.0, 2.0)] == [True, True]
+    assert not watch.tick(5.0, began, **restored | {"files": AFTER})
+
+
+def test_a_backup_without_an_identity_is_given_one_before_it_is_recovered() -> None:
+    """RocksDB's own backups leave that file out."""
+    watch = Watch()
+    watch.tick(-10.0, None, owner=None, identity=None)
+    assert watch.tick(1.0, None, incarnation=2, identity=None)
+    assert watch.tick(2.0, None, incarnation=3, identity=3)
+    assert not watch.tick(5.0, None, incarnation=4, identity=3, files=AFTER)
+
+
+def test_a_recovery_is_not_waited_for_without_limit_where_nothing_can_be_read() -> None:
+    """But seen again where it goes on, once it can."""
+    watch = Watch()
+    assert watch.tick(1.0, STARTED)
+    unreadable = replace(read(None), fingerprint=Missing("database_read_error", "I/O error"))
+    told = BEGAN - (STARTED.last_wall_seconds or 0.0)
+    recovering = []
+    for since in (LONGEST_RECOVERY_SECONDS - told - 1.0, LONGEST_RECOVERY_SECONDS - told):
+        watch.opening.follow(1, unreadable, 5000.0 + since, BEGAN + since)
+        recovering.append(watch.opening.recovering)
+    assert recovering == [True, False]
+    later = 2 * LONGEST_RECOVERY_SECONDS
+    assert watch.tick(later, replace(STARTED, last_wall_seconds=BEGAN + later))
 
 
 def test_a_start_soon_after_a_long_recovery_leaves_the_database_to_itself() -> None:

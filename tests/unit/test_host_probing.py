@@ -410,6 +410,49 @@ def test_a_run_that_hangs_keeps_no_other_device_waiting() -> None:
     assert list(host.probing.due(0.0)) == ["sdb"]
 
 
+def test_a_run_on_a_device_that_is_out_of_sight_keeps_the_others_waiting() -> None:
+    """Its database is away, and fio still writes; until its end is seen, or it hangs."""
+    host = Host()
+    two_devices(host, 0.0)
+    assert list(host.probing.due(0.0)) == ["sda"]
+    other = sda(name="sdb")
+
+    def of_the_other(at: float) -> str:
+        return host.tick(at, a_database(), device=other, devices=(other,)).reason
+
+    assert of_the_other(1.0) == "another_probe"
+    assert two_devices(host, 2.0, sda_active=True)["sdb"] == "another_probe"
+    assert of_the_other(HANGS_AFTER_SECONDS - 1.0) == "another_probe"
+    assert of_the_other(HANGS_AFTER_SECONDS) == "first_measurement"
+
+
+def test_a_run_that_ended_out_of_sight_is_over_once_its_device_is_back() -> None:
+    """Nobody waits for it any longer."""
+    host = Host()
+    two_devices(host, 0.0)
+    host.probing.due(0.0)
+    host.probing.follow((), (), findings_of(1.0))
+    back = (sda(fio_ended=FioEnded(2.0, "failed")), sda(name="sdb"))
+    said = [host.tick(3.0, a_database(), device=one, devices=back).reason for one in back]
+    assert said == ["backing_off", "first_measurement"]
+
+
+def test_a_database_that_cannot_be_read_closes_the_gate_for_that_and_no_recovery() -> None:
+    """It was being recovered when its disk began to fail: nobody can tell how that goes on."""
+    host = Host()
+    for at, pid in ((0.0, 41), (10.0, 42)):
+        read = a_reading(fingerprint=owned(pid, "MANIFEST-000005"))
+        host.tick(at, a_database(), read=read)
+    why = Missing("database_read_error", "/db/CURRENT: Input/output error")
+    failing = a_reading(fingerprint=why, wal=why, log=why)
+    unknown = a_database(stalls=why, stall_seconds=why)
+    soon = host.tick(20.0, unknown, read=failing)
+    late = host.tick(10.0 + LONGEST_RECOVERY_SECONDS, unknown, read=failing)
+    assert soon.closed == ("database_opening", "stalls_unknown")
+    assert (late.reason, late.closed) == ("stalls_unknown", ("stalls_unknown",))
+    assert "Input/output error" in late.detail
+
+
 def test_what_is_kept_for_the_agents_own_files_is_not_spent() -> None:
     """However much of the day's budget is left."""
     mib = 1048576

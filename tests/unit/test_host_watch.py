@@ -35,7 +35,7 @@ from probes.fio import DEFAULT_LIMITS, FioMode, run_cost_bytes
 from probes.rocksdb.discover import DatabaseSearch, DiscoveryResult
 from probes.rocksdb.samples import DiscoveredDatabase
 from probes.samples import BlockLayer
-from probes.scratch import choose_scratch_directory
+from probes.scratch import choose_scratch_directory, create_scratch_file
 from tests.unit.agent_samples import a_device
 from tests.unit.snapshots import FixedClock
 
@@ -154,23 +154,93 @@ def test_a_run_beyond_the_budget_does_not_start(host: Host) -> None:
     assert after.fio_ended.outcome == "refused"
 
 
+@contextmanager
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A limit on processes or memory is reached."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        yield
+
+
+def test_a_run_for_which_there_is_no_thread_is_refused(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would count as under way for ever: nothing else tells of its end."""
+    name = host.tick().devices[0].name
+    with without_threads(monkeypatch):
+        host.watch.start_probes({name: A_RUN})
+    findings = host.tick()
+    (device,) = findings.devices
+    (fio,) = (probe for probe in findings.probes if probe.probe == "fio")
+
+    assert device.fio_ended is not None
+    assert device.fio_ended.outcome == "refused"
+    assert fio.reason == "no_thread"
+    assert not host.fio.runs
+    again = host.tick(probe=[name]).devices[0].fio_ended
+    assert again is not None
+    assert again.outcome == "measured"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_over_once_its_answer_is_there(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over and not measured, another one would be wanted at once."""
+    name = host.tick().devices[0].name
+    device = host.watch._devices[name]
+    slot = device.fio
+    assert slot is not None
+    running = threading.Event()
+    answer, run = slot.answer, slot._read
+
+    def held_up() -> Any:
+        assert running.wait(20.0)
+        return run()
+
+    def ending(now: float) -> Any:
+        before = answer(now)
+        running.set()
+        assert slot.wait(20.0)
+        return before
+
+    monkeypatch.setattr(slot, "_read", held_up)
+    device.start_fio(A_RUN, host.clock.now)
+    with monkeypatch.context() as looking:
+        looking.setattr(slot, "answer", ending)
+        during = device.findings(host.clock.now, None)
+    after = device.findings(host.clock.now, None)
+
+    assert (during.fio_active, during.fio_ended) == (True, None)
+    assert not after.fio_active
+    assert after.fio_ended is not None
+    assert isinstance(after.fio, Known)
+
+
+@pytest.mark.parametrize("name", ["elsewhere", "link"])
 @pytest.mark.parametrize("option", ["db_paths", "wal_dir", "db_log_dir"])
 def test_fio_never_runs_among_the_files_that_a_database_keeps_elsewhere(
-    host: Host, monkeypatch: pytest.MonkeyPatch, option: str
+    host: Host, monkeypatch: pytest.MonkeyPatch, option: str, name: str
 ) -> None:
-    """Even where nothing in that directory shows whose it is, and no other is on its device."""
+    """Even where nothing in that directory shows whose it is, no other is on its device, and the
+    database knows it by another name."""
     directory = host.database.parent / "elsewhere"
     directory.mkdir()
+    (host.database.parent / "link").symlink_to(directory)
+    known_as = host.database.parent / name
     if option == "db_paths":
-        settings = DatabaseSettings(path=str(host.database), db_paths=(str(directory),))
+        settings = DatabaseSettings(path=str(host.database), db_paths=(str(known_as),))
         reconfigured(host, settings)
     else:
         (options,) = host.database.glob("OPTIONS-*")
-        named = f"[DBOptions]\n  {option}={directory}\n"
+        named = f"[DBOptions]\n  {option}={known_as}\n"
         options.write_text(options.read_text().replace("[DBOptions]\n", named))
     monkeypatch.setattr("agent.device_watch.default_candidates", lambda *_: (str(directory),))
-    name = host.tick().devices[0].name
-    device = host.tick(probe=[name]).devices[0]
+    disk = host.tick().devices[0].name
+    device = host.tick(probe=[disk]).devices[0]
 
     assert not host.fio.runs
     assert isinstance(device.fio, Missing)
@@ -309,22 +379,37 @@ def open_files() -> list[str]:
     return [os.path.realpath(entry) for entry in os.scandir("/proc/self/fd")]
 
 
+@pytest.mark.parametrize(
+    ("step", "waits"),
+    [
+        ("agent.device_watch.choose_scratch_directory", choose_scratch_directory),
+        ("probes.fio.create_scratch_file", create_scratch_file),
+    ],
+    ids=["a dead disk", "a file system frozen for a snapshot"],
+)
 @pytest.mark.parametrize(("held_up_seconds", "runs"), [(15.0, 1), (16.0, 0)])
-def test_a_run_that_a_hanging_disk_has_held_up_does_not_start_late(
-    host: Host, monkeypatch: pytest.MonkeyPatch, held_up_seconds: float, runs: int
+def test_a_run_that_a_disk_has_held_up_does_not_start_late(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    waits: Callable[..., str],
+    held_up_seconds: float,
+    runs: int,
 ) -> None:
     """What the gates said when it was decided says nothing of now."""
 
     def slow(*looked_for: Any) -> str:
         host.clock.now += held_up_seconds
-        return choose_scratch_directory(*looked_for)
+        return waits(*looked_for)
 
-    monkeypatch.setattr("agent.device_watch.choose_scratch_directory", slow)
+    monkeypatch.setattr(step, slow)
     before = host.tick().devices[0]
     after = host.tick(probe=[before.name]).devices[0]
 
     assert len(host.fio.runs) == runs
     assert str(host.database / "LOG") not in open_files()
+    assert after.scratch_directory is not None
+    assert not os.path.exists(after.scratch_directory)  # nothing was left in it
     assert after.fio_ended is not None
     assert after.fio_ended.outcome == ("measured" if runs else "refused")
     if not runs:
@@ -355,6 +440,24 @@ def test_what_a_killed_run_left_at_the_mount_goes_once_its_device_is_followed(
     host.tick()
 
     assert eventually(lambda: not left.exists())
+
+
+def test_what_a_killed_run_left_goes_once_there_is_a_thread_to_remove_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken to be gone because nobody could look."""
+    name = host.tick().devices[0].name
+    device = host.watch._devices[name]
+    cleared: list[str] = []
+    monkeypatch.setattr("agent.device_watch.mount_point", lambda path: path)
+    monkeypatch.setattr("agent.device_watch.remove_scratch_leftovers", cleared.extend)
+    newly_mounted = dataclasses.replace(device.sample, path="/new/db", mount_point="/new")
+    with without_threads(monkeypatch):
+        device.clear_up([newly_mounted], host.clock.now)
+    assert not cleared
+    device.clear_up([newly_mounted], host.clock.now)
+
+    assert eventually(lambda: cleared == ["/new/db"])
 
 
 def test_fio_waits_until_what_earlier_runs_left_is_removed(

@@ -2,14 +2,15 @@
 
 import dataclasses
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bandwidth import Capacity
-from agent.probing.past_runs import Outcome, PastRuns
+from agent.bandwidth import Capacity, CapacityEstimate
+from agent.probing.past_runs import RETRY_SECONDS, Outcome, PastRuns
 from agent.probing.scheduler import (
     RARELY_SHARE,
     ProbeDecision,
@@ -19,6 +20,7 @@ from agent.probing.scheduler import (
 )
 from agent.readings import Known, Missing
 from probes.fio import DEFAULT_LIMITS, FioMode
+from tests.unit.agent_samples import a_fio
 
 HOUR = 3600.0
 INTERVAL = 6 * HOUR
@@ -225,6 +227,46 @@ def test_a_run_held_by_its_own_limit_is_not_repeated_at_once() -> None:
     assert one.decide(view(now=101.0, measured=held)).run is None
     later = 100.0 + INTERVAL * RARELY_SHARE
     assert one.decide(view(now=later, measured=held)).reason == "lower_bound_only"
+
+
+def test_a_run_that_left_the_old_estimate_in_force_is_not_repeated_at_once() -> None:
+    """Held by its own limit below it, or too far from it to be believed at once."""
+    one = scheduler(long_run_done=True)
+    now = 2 * INTERVAL
+    old = by("saturated traffic")
+    assert one.decide(view(now=now, measured=old)).reason == "estimate_old"
+    measure(one, now)
+    decision = one.decide(view(now=now + 1.0, measured=old))
+    assert (decision.run, decision.reason) == (None, "measured_recently")
+    assert decision.detail == (
+        "saturated traffic measured the device 12 h ago; a run since told no more"
+    )
+    later = now + INTERVAL * RARELY_SHARE
+    assert one.decide(view(now=later, measured=old)).reason == "estimate_old"
+
+
+def test_runs_held_below_what_was_measured_once_stay_rare() -> None:
+    """None of them renews it: until it is stale, each tick would want another one."""
+    one, estimate = scheduler(long_run_done=True), CapacityEstimate(3 * INTERVAL)
+    estimate.add_fio(a_fio(0.0, 1e9))
+    runs = []
+    for minute in range(24 * 60):
+        now = 60.0 * minute
+        if one.decide(view(now=now, measured=estimate.measured)).run is not None:
+            runs.append(now)
+            measure(one, now)
+            estimate.add_fio(a_fio(now, 1e8, rate_limited=True))
+    assert runs
+    assert min(later - run for run, later in pairwise(runs)) >= INTERVAL * RARELY_SHARE
+
+
+def test_an_old_estimate_does_not_wait_longer_for_a_run_that_failed() -> None:
+    """Than the rest after it."""
+    one = scheduler(long_run_done=True)
+    now = 2 * INTERVAL
+    measure(one, now, Outcome.FAILED)
+    again = view(now=now + RETRY_SECONDS, measured=by("fio"))
+    assert one.decide(again).reason == "estimate_old"
 
 
 def test_a_lower_bound_is_no_measurement() -> None:

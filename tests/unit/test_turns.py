@@ -97,7 +97,15 @@ def test_a_probe_without_a_thread_says_so_and_runs_once_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A limit on processes or memory was reached; it must not count as running for ever."""
-    slot = Slot("wal", "db", lambda: 7, SystemClock(), cadence_seconds=0.0, timeout_seconds=1.0)
+    slot = Slot(
+        "wal",
+        "db",
+        lambda: 7,
+        SystemClock(),
+        cadence_seconds=3600.0,
+        timeout_seconds=1.0,
+        retry_seconds=0.0,
+    )
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
