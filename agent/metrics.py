@@ -198,7 +198,10 @@ def _probing(snapshot: Snapshot) -> Iterator[Metric]:
         "smaxd_pause_remaining_seconds", "For how long the operator still wants no probe."
     )
     left = snapshot.pause_remaining_seconds
-    pause.add_metric([], left.value if isinstance(left, Known) else 0.0)
+    if isinstance(left, Known):
+        pause.add_metric([], left.value)
+    elif left.reason == "not_paused":
+        pause.add_metric([], 0.0)
     decision = GaugeMetricFamily(
         "smaxd_fio_decision",
         "1 for the reason why fio is to run on a device now, or is not.",

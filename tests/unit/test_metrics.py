@@ -243,3 +243,20 @@ def test_an_infinite_or_negative_headroom_is_shown_as_it_is() -> None:
     shown = page_of(dataclasses.replace(snapshots.snapshot(), databases=(over,)))
 
     assert value(shown, "smax_headroom_ratio", db="orders") == -0.5
+
+
+@pytest.mark.parametrize(
+    ("pause", "expected"),
+    [
+        (Known(600.0, "pause file", AT), 600.0),
+        (Missing("not_paused", "the operator has not paused the probes"), 0.0),
+        (Missing("pause_unusable", "pause.json is no regular file"), None),
+    ],
+)
+def test_a_pause_that_cannot_be_read_is_not_told_to_be_over(
+    pause: Known[float] | Missing, expected: float | None
+) -> None:
+    """Zero means that the operator has not paused."""
+    shown = page_of(dataclasses.replace(snapshots.snapshot(), pause_remaining_seconds=pause))
+
+    assert shown.get(("smaxd_pause_remaining_seconds", frozenset())) == expected
