@@ -249,6 +249,10 @@ def _popen(
     some of them do. Nobody else changes its directory by Popen's ``cwd``: until a child has changed
     to it, every thread of ours stands still (vfork under the interpreter's lock), on a dead device
     for good.
+
+    A group in our session, not a session: should a child be stopped before it has seen to that, the
+    kernel ends it with us (setpgid(2): SIGHUP and SIGCONT to an orphaned group with a stopped
+    member).
     """
     own = argv[0] == sys.executable
     # -I -S: reads nothing of the environment and of site-packages.
@@ -261,7 +265,7 @@ def _popen(
             stderr=subprocess.PIPE,
             cwd=cwd if own else None,
             env=None if env is None else dict(env),
-            start_new_session=True,
+            process_group=0,
         )
     except (OSError, ValueError) as error:
         if own and isinstance(error, FileNotFoundError) and error.filename == argv[0]:

@@ -10,6 +10,8 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also the faults that take minutes")
+    parser.addoption("--fault-seed", type=int, help="the first seed of combined faults, to repeat")
+    parser.addoption("--fault-runs", type=int, default=1, help="how many runs of combined faults")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -141,8 +141,8 @@ class HistoryRecorder:
 
     def close(self, wait_seconds: float) -> None:
         """Write what waits, and close; gives up after ``wait_seconds``."""
-        if self._batch:
-            self._offer()
+        if self._settings.enabled:
+            self._offer()  # also of nothing new: what was in the way before may have gone
         self._jobs.put(_Stop())
         self._thread.join(wait_seconds)
 
@@ -186,11 +186,12 @@ class HistoryRecorder:
             job = self._jobs.get()
             if isinstance(job, list):
                 self._waiting += job
-                try:
-                    self._commit(settings)
-                finally:
-                    self._tell_budget()
-                    self._idle.set()
+                if self._waiting:
+                    try:
+                        self._commit(settings)
+                    finally:
+                        self._tell_budget()
+                self._idle.set()
                 continue
             # Closed it is in any case; that copies the log.
             self._ask_budget(COMMIT_BYTES + CHECKPOINT_BYTES)

@@ -25,6 +25,7 @@ from agent.database_metrics import DATABASE_GAUGES, PLACED_GAUGES
 from agent.delivery import record as delivery_record
 from agent.learning import memory
 from agent.wear import record as wear_record
+from agent.wear.account_lock import LOCK_NAME
 from agent.wear.budget import WearAccount
 from tests.integration.daemon import Daemon, Page, leftovers
 from tests.integration.faults import eventually, ticks
@@ -72,6 +73,15 @@ class Demands:
     def __init__(self, running: Daemon, unaffected: Collection[Path]) -> None:
         self._running = running
         self._unaffected = unaffected
+
+    @property
+    def running(self) -> Daemon:
+        """The daemon that is asked."""
+        return self._running
+
+    def go_on_with(self, running: Daemon) -> None:
+        """The former one was killed; what was demanded of it is demanded of this one."""
+        self._running = running
 
     def others_go_on(self) -> Page:
         """Some ticks later the daemon answers, and every unaffected database is published, fresh,
@@ -139,11 +149,10 @@ def demands(
     made.others_go_on()
     before, mounts = descriptors(running), mounts_below(place)
     yield made
-    page = made.others_go_on()
+    page, running = made.others_go_on(), made.running
     eventually(lambda: descriptors(running) <= before + SPARE_DESCRIPTORS, "no more open files")
     assert running.stop() == 0
-    log = running.log_file.read_text()
-    assert [word for word in DEFECTS if word in log] == [], log
+    tells_of_no_defect(running.log_file)
     assert leftovers(place, kept) == []
     assert scratch_below(place) == []
     assert mounts_below(place) == mounts
@@ -152,15 +161,24 @@ def demands(
 
 def goes_on(before: Page, page: Page, database: Path) -> bool:
     """Whether it is published, its put rate young, and its puts were counted since ``before``."""
+    counts = [one.value("smax_puts_total", db=str(database)) or 0.0 for one in (before, page)]
+    return is_fresh(page, database) and counts[1] > counts[0]
+
+
+def is_fresh(page: Page, database: Path) -> bool:
+    """Whether what its files tell is published, and its put rate young."""
     name = str(database)
-    counts = [one.value("smax_puts_total", db=name) or 0.0 for one in (before, page)]
     age = page.value("smax_estimate_age_seconds", db=name, quantity=OF_ITS_FILES[0])
     return (
         all(page.value(METRIC[quantity], db=name) is not None for quantity in OF_ITS_FILES)
-        and counts[1] > counts[0]
         and age is not None
         and 0.0 <= age < FRESH_SECONDS
     )
+
+
+def tells_of_no_defect(log_file: Path) -> None:
+    log = log_file.read_text()
+    assert [word for word in DEFECTS if word in log] == [], log
 
 
 def descriptors(running: Daemon) -> int:
@@ -212,6 +230,8 @@ def state_is_sound(directory: Path, fio_bytes: float, kept: Collection[str] = ()
         elif path.name == "history.db":
             with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as history:
                 assert history.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        elif path.name == LOCK_NAME:
+            assert path.read_bytes() == b""
         else:
             assert path.name in kept, f"{path} is no state file"
     accounts: tuple[WearAccount, ...] = ()

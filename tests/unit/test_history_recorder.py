@@ -141,6 +141,19 @@ def test_without_a_budget_it_waits_and_goes_on(recording: Recording) -> None:
     assert len(recording.events("history_goes_on")) == 1
 
 
+def test_what_waits_at_the_end_is_written_if_nothing_is_in_the_way_any_more(
+    recording: Recording,
+) -> None:
+    """Also where no further sample came that would have tried it."""
+    recording.budget.refusal = "all of it is used"
+    recording.recorder.after_tick(tick(0))
+    assert eventually(lambda: recording.status.waiting)
+    recording.budget.refusal = None
+    recording.close()
+
+    assert recording.samples() == 1
+
+
 def test_what_waits_for_too_long_is_left_out_and_counted(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

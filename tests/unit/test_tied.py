@@ -35,6 +35,34 @@ def test_a_program_dies_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     assert caller.returncode == -signal.SIGKILL
 
 
+STOPPED_EARLY = """
+import sys
+from probes.command import ProcessGroupRunner
+script = "import os, signal, sys; open(sys.argv[1], 'w').write(f'{os.getpid()}\\\\n'); "
+script += "os.kill(os.getpid(), signal.SIGSTOP)"
+ProcessGroupRunner().run([sys.executable, "-c", script, sys.argv[1]], timeout_seconds=300)
+"""
+
+
+def test_a_child_of_ours_that_is_stopped_before_it_ties_itself_ends_with_its_caller(
+    tmp_path: Path,
+) -> None:
+    """It cannot see to that any more; the caller is in a session of its own, as a service is."""
+    pid_file = tmp_path / "pid"
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_EARLY, str(pid_file)], cwd=ROOT, start_new_session=True
+    ) as caller:
+        child = int(wait_for(pid_file))
+        wait_until_stopped(child)
+        caller.kill()
+    wait_until_ended(child)
+
+
+def wait_until_stopped(pid: int) -> None:
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
 def test_a_program_outlives_every_other_thread_of_its_caller(tmp_path: Path) -> None:
     """Only the end of the thread that waits for it counts."""
     done = []
