@@ -30,7 +30,8 @@ from agent.models.prediction import DEFAULT_RECORD_SIZE_BYTES, MIB, Prediction
 from agent.phase import PhaseInForce
 from agent.readings import Known, Missing, Quantity, derive, value_of
 from agent.snapshot import DeviceSnapshot
-from probes.rocksdb.samples import BackgroundError, OptionsSample, StallCondition
+from probes.rocksdb.options_samples import OptionsSample
+from probes.rocksdb.samples import BackgroundError, StallCondition
 
 BYTES_PER_GB = 1e9
 """The published votes speak of GB; 1000-based, as drives are sold."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.calibrate.guard import have_layer_in_common
 from agent.config import DatabaseSettings
+from agent.database_log import DatabaseLog
 from agent.database_place import DEVICE_CADENCE_SECONDS, DatabasePlace
 from agent.findings import DatabaseFindings, PathFindings
 from agent.readings import Known, Missing, printable
@@ -17,14 +18,13 @@ from probes.fio_guard import GuardedDatabase, own_pressure_path
 from probes.process import ProcessProbe
 from probes.process_io import ProcessIoAccessProbe
 from probes.rocksdb.fingerprint import FingerprintProbe
-from probes.rocksdb.log import LogProbe
 from probes.rocksdb.manifest import ManifestProbe
 from probes.rocksdb.options import OptionsProbe, as_reached
+from probes.rocksdb.options_samples import OptionsSample
 from probes.rocksdb.samples import (
     FingerprintSample,
     LogSample,
     ManifestSample,
-    OptionsSample,
     SecondarySample,
     WalSample,
 )
@@ -57,23 +57,6 @@ class _Incarnation:
     db_log_dir: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Released:
-    """The LOG of a database that nobody has open, itself open only while it is read.
-
-    Otherwise the file system of a stopped database could not be unmounted.
-    """
-
-    log: LogProbe
-
-    def read(self) -> LogSample:
-        """As the probe's own."""
-        try:
-            return self.log.read()
-        finally:
-            self.log.close()
-
-
 class DatabaseWatch:
     """One database's probes. A change of its fingerprint replaces all that keep a baseline."""
 
@@ -102,6 +85,7 @@ class DatabaseWatch:
         self._wal: Slot[WalSample] | None = None
         self._manifest: Slot[ManifestSample] | None = None
         self._log: Slot[LogSample] | None = None
+        self._log_probe: DatabaseLog | None = None
         self._secondary: Slot[SecondarySample] | None = None
         self._process: Slot[ProcessSample] | None = None
         self._process_io: Slot[bool] | None = None
@@ -222,8 +206,10 @@ class DatabaseWatch:
         self._place("wal", wal_dir or self.path)
         self._wal = self._slot("wal", WalProbe(self.path, tools.clock, wal_dir))
         self._manifest = self._slot("manifest", ManifestProbe(self.path, tools.clock))
-        log = LogProbe(self.path, tools.clock, incarnation.db_log_dir)
-        self._log = self._slot("log", log if owner_pid is not None else _Released(log))
+        self._log_probe = DatabaseLog(
+            self.path, tools.clock, incarnation.db_log_dir, kept_open=owner_pid is not None
+        )
+        self._log = self._slot("log", self._log_probe)
         self._process = self._process_io = self._limits = None
         if owner_pid is not None:
             self._process = self._slot("process", ProcessProbe(owner_pid, tools.clock))
@@ -307,14 +293,12 @@ class DatabaseWatch:
 
     def directories(self) -> Iterator[str]:
         """Where all that hold files of this database really lie, as far as they are known."""
-        db_log_dir = self._directories[1]
-        directories = [
-            place.real_path for place in self._places.values() if os.path.isabs(place.path)
-        ]
-        if db_log_dir is not None:
-            directories.append(as_reached(db_log_dir, self.path))
-        # A relative one is relative to a working directory that is not ours.
-        yield from filter(os.path.isabs, directories)
+        for place in self._places.values():
+            # A relative one is relative to a working directory that is not ours.
+            if os.path.isabs(place.path):
+                yield place.real_path
+        if self._log_probe is not None and self._log_probe.real_directory is not None:
+            yield self._log_probe.real_directory
 
     def shares_disk(self, device: BlockDeviceSample, now: float) -> bool:
         """Whether a block device is under both ``device`` and this database, in doubt yes."""

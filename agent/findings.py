@@ -7,11 +7,11 @@ from agent.alerts.orders import Order
 from agent.learning.memory import DeviceIdentity
 from agent.probe_state import ProbeState
 from agent.readings import Known, Missing
+from probes.rocksdb.options_samples import OptionsSample
 from probes.rocksdb.samples import (
     FingerprintSample,
     LogSample,
     ManifestSample,
-    OptionsSample,
     SecondarySample,
     WalSample,
 )

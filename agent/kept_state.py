@@ -49,7 +49,13 @@ class KeptState:
 def keep_state(path: str | None, history: HistorySettings, clock: Clock, log: Logger) -> KeptState:
     """Take the directory, load what lies in it, and keep the wear accounts from now on."""
     directory = StateDirectory(path)
-    _tell_whose(directory, log)
+    if directory.take() is Ownership.IN_USE:
+        log.warning(
+            "state_in_use",
+            directory=path,
+            detail="another smaxd keeps its state there; what this one learns is forgotten at its "
+            "end; pass --state",
+        )
     memory_file = StateFile(LEARNED, directory, log)
     book_file = StateFile(BOOK, directory, log)
     delivery_file = StateFile(RECORD, directory, log)
@@ -79,17 +85,3 @@ def keep_state(path: str | None, history: HistorySettings, clock: Clock, log: Lo
         own_files=own_files,
         history=recorder,
     )
-
-
-def _tell_whose(directory: StateDirectory, log: Logger) -> None:
-    """A warning where this agent keeps nothing in it."""
-    ownership = directory.take()
-    if directory.path is None:
-        log.warning("state_not_kept", detail="no writable state directory; pass --state")
-    elif ownership is Ownership.IN_USE:
-        log.warning(
-            "state_in_use",
-            directory=directory.path,
-            detail="another smaxd keeps its state there; what this one learns is forgotten at its "
-            "end; pass --state",
-        )

@@ -158,9 +158,9 @@ def _scores(databases: tuple[DatabaseSnapshot, ...]) -> Iterator[Metric]:
     for database in databases:
         score = database.forecast_score
         if score is not None:
-            useful = round((score.useful_lead_ratio or 0.0) * score.stalls)
-            forecast_stalls.add_metric([database.name, "announced"], float(useful))
-            forecast_stalls.add_metric([database.name, "missed"], float(score.stalls - useful))
+            announced, stalls = score.announced_stalls, score.stalls
+            forecast_stalls.add_metric([database.name, "announced"], float(announced))
+            forecast_stalls.add_metric([database.name, "missed"], float(stalls - announced))
             false_alarms.add_metric([database.name], float(score.false_alarms))
             if score.median_lead_seconds is not None:
                 lead.add_metric([database.name], score.median_lead_seconds)

@@ -55,11 +55,6 @@ class Questions:
         answers = {name: slot.answer(now) for name, slot in asked.items()}
         return {name: it.value[0] for name, it in answers.items() if isinstance(it, Known)}
 
-    def hangs(self, name: str) -> bool:
-        """Whether a question is still open."""
-        slot = self._hanging.get(name)
-        return slot is not None and slot.running
-
     def _slot(self, name: str, question: Callable[[], T]) -> Slot[tuple[T]]:
         return Slot(
             name,
@@ -87,7 +82,7 @@ def state_directory_in_time(
     questions: Questions,
     log: Logger,
 ) -> str | None:
-    """As ``choose_state_directory``; None also where it does not answer: nothing is kept then."""
+    """As ``choose_state_directory``; None also where it does not answer. A None is told."""
 
     def choose() -> str | StateDirectoryError | None:
         try:
@@ -96,15 +91,18 @@ def state_directory_in_time(
             return error
 
     name = "state directory"
-    answer = questions.ask({name: choose}).get(name)
+    answers = questions.ask({name: choose})
+    answer = answers.get(name)
     if isinstance(answer, StateDirectoryError):
         raise answer
-    if questions.hangs(name):
+    if name not in answers:
         log.warning(
             "state_directory_silent",
             reason="the state directory does not answer",
             detail="nothing is kept until smaxd is restarted once its disk answers again",
         )
+    elif answer is None:
+        log.warning("state_not_kept", detail="no writable state directory; pass --state")
     return answer
 
 

@@ -7,8 +7,8 @@ each database.
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
@@ -45,6 +45,10 @@ class Simulator(Protocol):
         """The latest answer, or why there is none, of every database submitted."""
         ...
 
+    def keep(self, databases: Collection[str]) -> None:
+        """Forget all others: they are not watched any more."""
+        ...
+
     def close(self) -> None:
         """Give up what waits and runs."""
         ...
@@ -66,6 +70,10 @@ class InlineSimulator:
     def answers(self) -> Mapping[str, Simulated | Missing]:
         """The latest answer of every database submitted."""
         return dict(self._answers)
+
+    def keep(self, databases: Collection[str]) -> None:
+        """Forget the answers of all others."""
+        _keep(self._answers, databases)
 
     def close(self) -> None:
         """Nothing runs."""
@@ -91,7 +99,6 @@ class ChildProcessSimulator:
         self._changed = threading.Condition()
         self._answers: dict[str, Simulated | Missing] = {}
         self._waiting: dict[str, ModelInputs] = {}
-        self._running: str | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -112,12 +119,11 @@ class ChildProcessSimulator:
         with self._changed:
             return dict(self._answers)
 
-    def wait_until_idle(self, timeout_seconds: float) -> bool:
-        """Wait for the runs submitted so far; False when they took longer."""
+    def keep(self, databases: Collection[str]) -> None:
+        """Forget the answers of all others, and what waits of them."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and self._running is None, timeout_seconds
-            )
+            _keep(self._answers, databases)
+            _keep(self._waiting, databases)
 
     def close(self) -> None:
         """Start nothing more, and wait for the run under way as long as its limits let it last."""
@@ -137,12 +143,9 @@ class ChildProcessSimulator:
                     return
                 database = next(iter(self._waiting))
                 inputs = self._waiting.pop(database)
-                self._running = database
             answer = self._simulate(inputs)
             with self._changed:
-                self._running = None
                 self._answers[database] = answer
-                self._changed.notify_all()
 
     def _simulate(self, inputs: ModelInputs) -> Simulated | Missing:
         argv = (
@@ -174,3 +177,8 @@ class ChildProcessSimulator:
         except msgspec.DecodeError:
             told = (completed.stdout or completed.stderr).decode("utf-8", "replace")
             return Missing("simulator_failed", " ".join(told.split())[-300:])
+
+
+def _keep(by_database: dict[str, Any], databases: Collection[str]) -> None:
+    for gone in by_database.keys() - databases:
+        del by_database[gone]

@@ -4,13 +4,8 @@ from collections.abc import Mapping
 
 from agent.readings import Known, Missing
 from agent.workload import NO_EVENTS
-from probes.rocksdb.samples import (
-    BackgroundError,
-    LogSample,
-    ManifestSample,
-    OptionsSample,
-    StallCondition,
-)
+from probes.rocksdb.options_samples import OptionsSample
+from probes.rocksdb.samples import BackgroundError, LogSample, ManifestSample, StallCondition
 
 CLOSED_AFTER_SECONDS = 60.0
 """A database without an owner whose LOG has been silent for so long is closed, not stalled."""

@@ -135,11 +135,6 @@ class StateSaver(Generic[T]):
         self._thread = threading.Thread(target=self._work, name=thread_name, daemon=True)
         self._thread.start()
 
-    @property
-    def saved_revision(self) -> int:
-        """The revision of what lies on the device."""
-        return self._saved_revision
-
     def offer(
         self, revision: int, state: Callable[[], T], at: float, *, urgent_revision: int = 0
     ) -> None:

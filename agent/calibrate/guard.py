@@ -13,7 +13,8 @@ from probes.errors import ProbeError
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.options import MAX_OPTIONS_BYTES, OptionsProbe
-from probes.rocksdb.samples import LogSample, OptionsSample
+from probes.rocksdb.options_samples import OptionsSample
+from probes.rocksdb.samples import LogSample
 from probes.samples import BlockDeviceSample
 
 LOOK_SECONDS: Final = 0.25

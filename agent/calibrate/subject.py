@@ -26,7 +26,8 @@ from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.manifest import ManifestProbe
 from probes.rocksdb.options import OptionsProbe, as_reached
-from probes.rocksdb.samples import LogSample, OptionsSample, WalSample
+from probes.rocksdb.options_samples import OptionsSample
+from probes.rocksdb.samples import LogSample, WalSample
 from probes.rocksdb.wal import WalProbe
 
 WAL_LOOKS: Final = 3

@@ -45,7 +45,7 @@ def _print_table(found: DiscoveryResult) -> None:
     for database in found.databases:
         size = database.size_bytes
         click.echo(
-            f"{database.pid or '-':>8}  {database.rocksdb_version or '-':<8}  "
+            f"{database.pid:>8}  {database.rocksdb_version or '-':<8}  "
             f"{'-' if size is None else f'{size / 1048576:,.0f} MiB':>10}  "
             f"{_shown(database.owner_command or '-')[:15]:<15}  {_shown(database.path)}"
         )

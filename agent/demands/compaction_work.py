@@ -6,7 +6,7 @@ merge is cut off at the window's ends, which at one compaction a minute would be
 """
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,39 +33,14 @@ FULL_BUFFER: Final = "Write Buffer Full"
 
 
 @dataclass(frozen=True, slots=True)
-class LevelMerge:
-    """The compactions of the window from one level into another; bytes are sums.
-
-    ``upper_bytes`` came from above the output level, ``lower_bytes`` from it; ``moved_bytes`` went
-    down unwritten, in tables whose key ranges met nothing.
-    """
-
-    from_level: int
-    to_level: int
-    jobs: int
-    upper_bytes: float
-    lower_bytes: float
-    output_bytes: float
-    moved_bytes: float
-
-    @property
-    def amplification(self) -> float | None:
-        """Bytes written per byte that left the upper level."""
-        left = self.upper_bytes + self.moved_bytes
-        return self.output_bytes / left if left > 0 else None
-
-
-@dataclass(frozen=True, slots=True)
 class FlushWork:
     """What the recent flushes tell; ``column_family`` is the one that they write most to."""
 
     column_family: str | None
     column_family_share: float
-    flushes: int
     user_bytes_per_entry: Ratio | None  # memtable bytes: 11 or so more than key and value
     memory_per_entry: Ratio | None
     written_per_entry: Ratio | None
-    busy_per_entry: Ratio | None
     entries_per_flush: Ratio | None
     output_per_user_byte: Ratio | None
     cpu_per_user_byte: Ratio | None
@@ -79,19 +54,15 @@ class CompactionWork:
 
     cycles: int
     window_seconds: float
-    started_wall_seconds: float
-    compactions: int
     puts: float
     written_per_put: Ratio | None
     read_per_put: Ratio | None
-    busy_per_put: Ratio | None
     level0_files_per_merge: Ratio | None
     output_ratio: Ratio | None
     last_output_ratio: Ratio | None
     overlap_ratio: Ratio | None
     cpu_per_byte: Ratio | None
-    seconds_per_byte: Ratio | None
-    merges: tuple[LevelMerge, ...]
+    level0_output_share: float | None
     level_files_at_start: tuple[int, ...] | None
     level_files_at_end: tuple[int, ...] | None
 
@@ -115,11 +86,9 @@ def flush_work(log: LogSample) -> FlushWork | None:
     return FlushWork(
         column_family=family,
         column_family_share=most / total if total else 1.0,
-        flushes=len(flushes),
         user_bytes_per_entry=_ratio(flushes, lambda f: f.user_bytes, lambda f: f.entries),
         memory_per_entry=_ratio(full, lambda f: f.memory_usage_bytes, lambda f: f.entries),
         written_per_entry=_ratio(flushes, lambda f: f.output_bytes, lambda f: f.entries),
-        busy_per_entry=_ratio(flushes, lambda f: f.duration_seconds, lambda f: f.entries),
         entries_per_flush=_ratio(full, lambda f: f.entries, lambda _: 1),
         output_per_user_byte=_ratio(own, lambda f: f.output_bytes, lambda f: f.user_bytes),
         cpu_per_user_byte=_ratio(flushes, lambda f: f.cpu_seconds, lambda f: f.user_bytes),
@@ -186,7 +155,7 @@ def compaction_work(log: LogSample, family: str | None) -> CompactionWork | None
     oldest_flush = flushes[0].wall_seconds if flushes else 0.0
     flush_times = [f.wall_seconds for f in flushes]
     end_times = [c.wall_seconds for c in compactions]
-    cycles: list[tuple[float, float, float, float, float]] = []  # puts, written, read, busy, span
+    cycles: list[tuple[float, float, float, float]] = []  # puts, written, read, span
     first = len(merges) - 1
     enough = MIN_CYCLES
     for before, merge in reversed(list(pairwise(merges))):
@@ -211,7 +180,6 @@ def compaction_work(log: LogSample, family: str | None) -> CompactionWork | None
                 float(sum(f.entries or 0 for f in taken)),
                 float(sum(c.output_bytes for c in done)),
                 float(sum(c.input_bytes or 0 for c in done)),
-                sum(c.duration_seconds * c.subcompactions for c in done),
                 merge.wall_seconds - before.wall_seconds,
             )
         )
@@ -225,18 +193,14 @@ def compaction_work(log: LogSample, family: str | None) -> CompactionWork | None
         return None
     start = merges[first].wall_seconds
     inside = [c for c in compactions if c.wall_seconds > start and c.column_family == family]
-    moves = [m for m in log.recent_moves if m.column_family == family and m.wall_seconds > start]
     last = [c for c in inside if _into_last(c)]
     other = [c for c in inside if not _into_last(c)]
     return CompactionWork(
         cycles=len(cycles),
-        window_seconds=sum(cycle[4] for cycle in cycles),
-        started_wall_seconds=start,
-        compactions=len(inside),
+        window_seconds=sum(cycle[3] for cycle in cycles),
         puts=sum(cycle[0] for cycle in cycles),
         written_per_put=ratio_of_sums([(cycle[1], cycle[0]) for cycle in cycles]),
         read_per_put=ratio_of_sums([(cycle[2], cycle[0]) for cycle in cycles]),
-        busy_per_put=ratio_of_sums([(cycle[3], cycle[0]) for cycle in cycles]),
         level0_files_per_merge=_ratio(
             [c for c in inside if _from_level0(c)],
             lambda c: sum(i.files for i in c.inputs if i.level == 0) or None,
@@ -246,10 +210,7 @@ def compaction_work(log: LogSample, family: str | None) -> CompactionWork | None
         last_output_ratio=_ratio(last, lambda c: c.output_bytes, lambda c: c.input_bytes),
         overlap_ratio=_overlap(log, inside, start, family),
         cpu_per_byte=_ratio(compactions, lambda c: c.cpu_seconds, lambda c: c.input_bytes),
-        seconds_per_byte=_ratio(
-            compactions, lambda c: c.duration_seconds * c.subcompactions, lambda c: c.input_bytes
-        ),
-        merges=_merges(inside, [(m.destination_level, m.bytes) for m in moves]),
+        level0_output_share=_level0_share(inside),
         level_files_at_start=merges[first].level_files,
         level_files_at_end=merges[-1].level_files,
     )
@@ -298,22 +259,8 @@ def _overlap(
     return ratio_of_sums(terms)
 
 
-def _merges(
-    inside: Sequence[CompactionEvent], moves: Sequence[tuple[int, int]]
-) -> tuple[LevelMerge, ...]:
-    jobs: Counter[tuple[int, int]] = Counter()
-    sums: defaultdict[tuple[int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0, 0.0])
-    for compaction in inside:
-        if compaction.input_level is None or not compaction.inputs:
-            continue
-        key = (compaction.input_level, compaction.output_level)
-        jobs[key] += 1
-        for level_input in compaction.inputs:
-            same = level_input.level == compaction.output_level != compaction.input_level
-            sums[key][1 if same else 0] += level_input.bytes or 0.0
-        sums[key][2] += compaction.output_bytes
-    for level, moved in moves:
-        # The event names the destination only; leveled compaction comes from the level above.
-        source = next((key for key in sums if key[1] == level), (max(0, level - 1), level))
-        sums[source][3] += moved
-    return tuple(LevelMerge(key[0], key[1], jobs[key], *sums[key]) for key in sorted(sums))
+def _level0_share(inside: Sequence[CompactionEvent]) -> float | None:
+    """Part of the output that compactions of level 0 wrote."""
+    told = [c for c in inside if c.input_level is not None and c.inputs]
+    total = sum(c.output_bytes for c in told)
+    return sum(c.output_bytes for c in told if c.input_level == 0) / total if total else None

@@ -109,8 +109,6 @@ class DemandEstimator:
             compaction_read_bytes=read,
             process_written_bytes=count(counters.written_bytes if counters else None),
             reaching_share=count(counters.reaching_share if counters else None),
-            flush_busy_seconds=flush(work.busy_per_entry if work else None),
-            compaction_busy_seconds=merge(merged.busy_per_put if merged else None),
             flush_cpu_seconds=flush_cpu,
             compaction_cpu_seconds=compaction_cpu,
             foreground_cpu_seconds=count(counters.foreground if counters else None),
@@ -129,8 +127,7 @@ class DemandEstimator:
             compaction_cpu_seconds_per_byte=_first(
                 merge(merged.cpu_per_byte if merged else None), _quotient(compaction_cpu, read)
             ),
-            compaction_seconds_per_byte=merge(merged.seconds_per_byte if merged else None),
-            level_merges=merged.merges if merged else (),
+            level0_output_share=merged.level0_output_share if merged else None,
             wal_enabled=wal_enabled,
             debt_bytes=debt_bytes,
             debt_clear_seconds=debt_clear_seconds,

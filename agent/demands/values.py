@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from agent.demands.compaction_work import LevelMerge
 from agent.demands.key_space import KeySpace
 from agent.readings import Missing, Quantity
 
@@ -30,7 +29,7 @@ class Demands:
 
     Compaction's bytes per put are the steady ones: work done in the window plus what the window
     added to the debt, less the debt it worked off. ``column_family`` is the one that the flushes
-    write most to, ``column_family_share`` its part of their bytes; ratios and merges are its own.
+    write most to, ``column_family_share`` its part of their bytes; ratios are its own.
     """
 
     column_family: str | None
@@ -46,8 +45,6 @@ class Demands:
     compaction_read_bytes: Demand
     process_written_bytes: Demand  # cross-check: what the kernel counted for the owner process
     reaching_share: Demand  # of what RocksDB wrote in the same time, not per put
-    flush_busy_seconds: Demand
-    compaction_busy_seconds: Demand
     flush_cpu_seconds: Demand
     compaction_cpu_seconds: Demand
     foreground_cpu_seconds: Demand
@@ -61,8 +58,7 @@ class Demands:
     level0_files_per_merge: Demand
     flush_cpu_seconds_per_byte: Demand  # of total_data_size
     compaction_cpu_seconds_per_byte: Demand  # of input
-    compaction_seconds_per_byte: Demand  # of input, waiting for the device included
-    level_merges: tuple[LevelMerge, ...]
+    level0_output_share: float | None  # of compaction's output; None when the LOG hides it
     wal_enabled: bool | None  # None: cannot be told
     debt_bytes: Quantity
     debt_clear_seconds: Quantity

@@ -85,8 +85,7 @@ class Plan:
     ``disk`` has one entry per assumption about new keys, from best to worst: one when the share is
     known, else the bounds 0 and 1. ``stall_after_seconds`` is the time to the first delay by the
     value of S_max, None when not within the duration; ``stall_earliest_seconds`` the same by the
-    interval's lower end. ``debt_puts`` is what is left undone at the end, in puts, by the value.
-    ``caveats`` name what was not known and what was taken instead.
+    interval's lower end. ``caveats`` name what was not known and what was taken instead.
     """
 
     fit: WriteFit
@@ -96,7 +95,6 @@ class Plan:
     stall_after_seconds: float | None
     stall_earliest_seconds: float | None
     stall_cause: str | None
-    debt_puts: float
     disk: tuple[DiskUse, ...]
     disk_fits: bool | None  # None: it depends on the share of new keys
     caveats: tuple[str, ...]
@@ -168,7 +166,6 @@ def plan(
         stall_after_seconds=_stall_after(put_rate, s_max.puts_per_second, room, duration_seconds),
         stall_earliest_seconds=stall_earliest,
         stall_cause=room.cause if stall_earliest is not None else None,
-        debt_puts=max(0.0, put_rate - s_max.puts_per_second) * duration_seconds,
         disk=disk,
         disk_fits=not full[0] if len(set(full)) == 1 else None,
         caveats=tuple(caveats),

@@ -35,14 +35,8 @@ from agent.forecast.threats import (
     put_rate_threat,
 )
 from agent.readings import Known, Missing, Quantity
-from probes.rocksdb.samples import (
-    ColumnFamilyOptions,
-    LogSample,
-    ManifestSample,
-    OptionsSample,
-    StallCondition,
-    WalSample,
-)
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
+from probes.rocksdb.samples import LogSample, ManifestSample, StallCondition, WalSample
 
 PERSISTENCE_SECONDS = 10.0
 """What points to a stall must do so for that long before it is announced: over two ticks of 10 s,

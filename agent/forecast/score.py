@@ -1,4 +1,4 @@
-"""How good the forecasts of stalls were: lead times, stalls missed, false alarms a day.
+"""How good the forecasts of stalls were: lead times, stalls missed, false alarms.
 
 Interface: one ``ForecastScore`` per database, ``update`` every tick with what was announced and
 whether a stall is in force, ``summary`` for publishing. Pure; times are monotonic seconds.
@@ -35,28 +35,20 @@ USEFUL_LEAD_SECONDS = 30.0
 KEPT_LEADS = 100
 """Episodes remembered; a median over more would hide how good the forecast is now."""
 
-SECONDS_PER_DAY = 86400.0
-
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """The score so far; ratios None before the first episode.
+    """The score so far.
 
-    ``unknown_stalls`` came while the forecast was unknown: they are no evidence about it and are in
-    no lead. ``false_alarms_per_day`` is over ``observed_seconds``, the time with a known forecast
-    and no stall in force; None before the first such second. ``pending_alarms`` is 1 while an
-    announcement waits for its stall or its deadline.
+    Of all ``stalls`` that came while there was a forecast, ``announced_stalls`` came with a useful
+    lead. The leads are those of the newest ``KEPT_LEADS``, their median None before the first.
     """
 
     stalls: int
-    unknown_stalls: int
-    useful_lead_ratio: float | None
+    announced_stalls: int
     median_lead_seconds: float | None
     lead_seconds: tuple[float, ...]
     false_alarms: int
-    false_alarms_per_day: float | None
-    observed_seconds: float
-    pending_alarms: int
 
 
 class ForecastScore:
@@ -66,9 +58,8 @@ class ForecastScore:
         self._gap_seconds = episode_gap_seconds
         self._leads: deque[float] = deque(maxlen=KEPT_LEADS)
         self._stalls = 0
-        self._unknown_stalls = 0
+        self._announced_stalls = 0
         self._false_alarms = 0
-        self._observed_seconds = 0.0
         self._last_at: float | None = None
         self._last_stalled_at = -math.inf
         self._announced_since: float | None = None  # of the unbroken run that is in force
@@ -84,7 +75,6 @@ class ForecastScore:
         """
         if self._last_at is not None and at <= self._last_at:
             return
-        elapsed = 0.0 if self._last_at is None else at - self._last_at
         self._last_at = at
         if self._alarm_deadline is not None and at > self._alarm_deadline:
             self._false_alarms += 1
@@ -94,8 +84,6 @@ class ForecastScore:
         if stalled:
             self._enter_stall(at)
             return
-        if self._known:
-            self._observed_seconds += elapsed
         self._known = isinstance(time_to_stall, Known)
         if isinstance(time_to_stall, Missing):
             return
@@ -113,34 +101,28 @@ class ForecastScore:
     def _enter_stall(self, at: float) -> None:
         if at - self._last_stalled_at > self._gap_seconds:
             if self._announced_since is not None:
-                self._leads.append(at - self._announced_since)
-                self._stalls += 1
+                self._count(at - self._announced_since)
             elif self._known:
-                self._leads.append(0.0)
-                self._stalls += 1
-            else:
-                self._unknown_stalls += 1
+                self._count(0.0)
+            # One that came while the forecast was unknown is no evidence about it.
         self._last_stalled_at = at
         self._announced_since = None
         self._alarm_deadline = None
         self._known = False
         self._aftermath = True
 
+    def _count(self, lead_seconds: float) -> None:
+        self._leads.append(lead_seconds)
+        self._stalls += 1
+        self._announced_stalls += lead_seconds >= USEFUL_LEAD_SECONDS
+
     def summary(self) -> ScoreSummary:
         """The score of everything seen so far."""
         leads = tuple(self._leads)
-        useful = sum(1 for lead in leads if lead >= USEFUL_LEAD_SECONDS)
-        observed = self._observed_seconds
         return ScoreSummary(
             stalls=self._stalls,
-            unknown_stalls=self._unknown_stalls,
-            useful_lead_ratio=useful / len(leads) if leads else None,
+            announced_stalls=self._announced_stalls,
             median_lead_seconds=statistics.median(leads) if leads else None,
             lead_seconds=leads,
             false_alarms=self._false_alarms,
-            false_alarms_per_day=(
-                self._false_alarms * SECONDS_PER_DAY / observed if observed > 0 else None
-            ),
-            observed_seconds=observed,
-            pending_alarms=int(self._alarm_deadline is not None),
         )

@@ -16,7 +16,8 @@ from agent.forecast.pending import (
     stall_file_count,
 )
 from agent.forecast.trends import SawtoothTrend
-from probes.rocksdb.samples import ColumnFamilyOptions, ColumnFamilyShape, FlushEvent, LogSample
+from probes.rocksdb.options_samples import ColumnFamilyOptions
+from probes.rocksdb.samples import ColumnFamilyShape, FlushEvent, LogSample
 
 FALL_FILES = 2.0
 """A merge takes at least two files out of L0 (the least that RocksDB merges); one file less between

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agent.forecast.capacity_plan import SMaxInterval
 from agent.forecast.series import FamilyTrends, Flushes, compaction_limits
 from agent.forecast.trends import FittedRate
-from probes.rocksdb.samples import ColumnFamilyOptions
+from probes.rocksdb.options_samples import ColumnFamilyOptions
 
 HORIZON_SECONDS = 60.0
 """A rising put rate is followed so far ahead, as long as it was watched rising: most rises end."""

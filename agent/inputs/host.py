@@ -10,7 +10,7 @@ from agent.inputs.tree_options import NEVER
 from agent.models.lsm import HostShare
 from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DeviceSnapshot
-from probes.rocksdb.samples import OptionsSample
+from probes.rocksdb.options_samples import OptionsSample
 
 SPREAD_LOWER_BOUND: Final = 0.3  # the device may be twice as fast
 SPREAD_NO_FOREIGN: Final = 0.15

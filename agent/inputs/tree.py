@@ -10,7 +10,7 @@ from agent.inputs.fallbacks import Fallbacks
 from agent.inputs.tree_options import NEVER, column_family_options, rate_limiter_rate, resolved_tree
 from agent.models.lsm import TreeOptions, TreeShape
 from agent.readings import Known, Missing
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
 
 SPREAD_NO_OPTIONS: Final = 0.5  # jobs 2 or 8, memtables of 16 or 256 MiB: a factor of about 3
 SPREAD_UNKNOWN_STYLE: Final = 0.5  # leveled writes two to three times what universal does

@@ -12,7 +12,7 @@ import msgspec
 from agent.forecast.pending import level_count, level_multiplier
 from agent.models.lsm import TreeOptions
 from agent.models.prediction import MIB
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
 
 DEFAULT_MAX_BACKGROUND_JOBS: Final = 2
 DEFAULT_DELAYED_WRITE_RATE: Final = 16 * MIB

@@ -277,22 +277,13 @@ def _compaction_threads(
     demand = compaction_cpu + per_put.compaction / device
     slots = float(tree.max_background_compactions)
     source = "cpu and device time per byte"
-    if tree.style == "level":
-        share = _level0_share(demands)
-        if share is not None and share > 0:
-            serial = tree.max_subcompactions / share
-            if serial < slots:
-                slots = serial
-                source += "; merges of level 0 run one at a time"
+    share = demands.level0_output_share if tree.style == "level" else None
+    if share:
+        serial = tree.max_subcompactions / share
+        if serial < slots:
+            slots = serial
+            source += "; merges of level 0 run one at a time"
     return _use("compaction_threads", "thread seconds", demand, slots, source)
-
-
-def _level0_share(demands: Demands) -> float | None:
-    """Part of compaction's output that merges of level 0 write; None when the LOG hides it."""
-    total = sum(merge.output_bytes for merge in demands.level_merges)
-    if total <= 0:
-        return None
-    return sum(m.output_bytes for m in demands.level_merges if m.from_level == 0) / total
 
 
 def _use(

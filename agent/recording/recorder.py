@@ -1,13 +1,13 @@
 """Writes a recording while the daemon runs (``smaxd run --record FILE``).
 
     recorder = Recorder(path, header, log, budget, limit_bytes=..., database_paths=...)
-    recorder.start()
+    recorder.start(patience_seconds)    # RecordError
     recorder.take(findings)     # in the tick: never raises, never waits
     recorder.close(seconds)     # at the end
 
-A thread of its own encodes and writes: the recording may lie on the very disk that is saturated,
-and a write that waits there must not delay a tick. A tick that finds too many others waiting is
-left out and counted in the recording.
+A thread of its own makes the file, encodes and writes: the recording may lie on the very disk that
+is saturated, or dead, and what waits there must delay neither the start nor a tick. A tick that
+finds too many others waiting is left out and counted in the recording.
 """
 
 import os
@@ -17,6 +17,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 import structlog
 
@@ -65,7 +66,6 @@ class Recorder:
         limit_bytes: int,
         database_paths: Iterable[str],
     ) -> None:
-        """RecordError."""
         self._path = path
         self._log = log
         self._budget = budget
@@ -80,16 +80,35 @@ class Recorder:
         self._told_bytes = 0  # of these, to the budget
         self._unflushed_bytes = 0
         self._flushed_at = -float("inf")
+        self._database_paths = tuple(database_paths)
+        self._directories: frozenset[tuple[int, int]] = frozenset()
+        self._descriptor = -1
         self._checked_paths: set[str] = set()
+        self._made: Future[None] = Future()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._directories = _above(path)
-        self._descriptor = _create(path, tuple(database_paths), self._directories)
 
-    def start(self) -> None:
-        """Begin to write."""
-        self._log.info("recording", file=self._path, limit_bytes=self._limit_bytes)
+    def start(self, patience_seconds: float) -> None:
+        """Make the file and begin to write; RecordError.
+
+        Where its directory does not answer in time, all this is done once it does.
+        """
         self._thread.start()
+        try:
+            self._made.result(patience_seconds)
+        except TimeoutError:
+            self._log.warning(
+                "recording_silent",
+                file=self._path,
+                reason="its directory does not answer",
+                detail="recording begins once it does",
+            )
+            self._made.add_done_callback(self._tell_late)
+
+    def _tell_late(self, made: Future[None]) -> None:
+        refusal = made.exception()
+        if refusal is not None:
+            self._log.warning("recording_stopped", file=self._path, reason=str(refusal))
 
     def take(self, findings: Findings) -> None:
         """Record a tick; returns at once, whatever the disk does."""
@@ -115,6 +134,15 @@ class Recorder:
 
     def _run(self) -> None:
         try:
+            self._directories = _above(self._path)
+            self._descriptor = _create(self._path, self._database_paths, self._directories)
+        except Exception as error:  # whoever waits for the file has to know, whatever it is
+            self._end()
+            self._made.set_exception(error)
+            return
+        self._log.info("recording", file=self._path, limit_bytes=self._limit_bytes)
+        self._made.set_result(None)
+        try:
             reason = self._record()
         except OSError as error:
             self._log.warning("recording_stopped", file=self._path, reason=error.strerror)
@@ -126,11 +154,15 @@ class Recorder:
                     "recording_stopped", file=self._path, reason=reason, bytes=self.written_bytes
                 )
         finally:
-            self._ended.set()
+            self._end()
             os.close(self._descriptor)
             self._tell_budget()
-            while not self._queue.empty():  # nobody will write them; their memory is wanted back
-                self._queue.get()
+
+    def _end(self) -> None:
+        """Nobody will write what waits; its memory is wanted back."""
+        self._ended.set()
+        while not self._queue.empty():
+            self._queue.get()
 
     def _record(self) -> str | None:
         """Write until told to end, or full; why it ended early."""

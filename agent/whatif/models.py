@@ -20,7 +20,7 @@ _NOT_A_DEMAND: dict[str, Any] = {
     "column_family_share": 1.0,
     "window_seconds": 0.0,
     "cycles": 0,
-    "level_merges": (),
+    "level0_output_share": None,
     "wal_enabled": None,
 }
 NOTHING_MEASURED = Demands(

@@ -6,13 +6,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from probes.clock import SystemClock
 from probes.rocksdb.files import open_regular
-from probes.rocksdb.fingerprint import (
-    MAX_OPEN_FILES,
-    FingerprintProbe,
-    whole_file_write_locks,
-)
+from probes.rocksdb.fingerprint import MAX_OPEN_FILES, whole_file_write_locks
 from probes.rocksdb.samples import DiscoveredDatabase
 from probes.scratch import is_scratch_database
 
@@ -23,10 +18,14 @@ LOG_HEAD_BYTES = 4096
 """RocksDB writes its version in the first line of every LOG."""
 
 LOOK_SECONDS = 0.5
-"""A look at one directory takes milliseconds; one that takes so long is left to the next search."""
+"""A look at one directory takes milliseconds: what has not answered when for so long nothing has is
+left to the next search."""
 
 ONLY_LOOK_SECONDS = 5.0
 """Where there is no next search: a large directory on a busy disk may take a second."""
+
+LOOKS_AT_ONCE = 64
+"""Hardly a host runs more databases; what goes beyond waits until these have answered, or hang."""
 
 _VERSION = re.compile(rb"RocksDB version: ([0-9]+\.[0-9]+\.[0-9]+)")
 
@@ -57,17 +56,14 @@ class _OpenLock:
 class _Look:
     """Finds out, in a thread of its own, whether an open LOCK is a database's, and describes it."""
 
-    def __init__(self, lock: _OpenLock, proc_root: str) -> None:
-        self.found: tuple[tuple[int, int], DiscoveredDatabase] | None = None
+    def __init__(self, lock: _OpenLock, proc_root: str, ended: threading.Semaphore) -> None:
+        """``ended`` is released at its end. RuntimeError where no thread is to be had."""
         self.lock = lock
+        self.found: tuple[tuple[int, int], DiscoveredDatabase] | None = None
+        self.hangs = True
         self._proc_root = proc_root
-        self._thread = threading.Thread(target=self._run, name="discovery look", daemon=True)
-        self._thread.start()
-
-    def hangs(self, seconds: float) -> bool:
-        """Wait for its end, at most so long."""
-        self._thread.join(seconds)
-        return self._thread.is_alive()
+        self._ended = ended
+        threading.Thread(target=self._run, name="discovery look", daemon=True).start()
 
     def _run(self) -> None:
         try:
@@ -78,13 +74,16 @@ class _Look:
                 self.found = (status.st_dev, status.st_ino), described
         except OSError:
             pass  # gone meanwhile
+        finally:
+            self.hangs = False
+            self._ended.release()
 
 
 class DatabaseSearch:
     """Finds the databases that are open on this host, again and again.
 
-    A dead disk delays the first search only, by ``look_seconds`` for each database on it, and
-    keeps one thread for each until it answers.
+    Dead disks delay the first search only, by ``look_seconds`` however many databases lie on them,
+    and keep one thread for each database until they answer.
     """
 
     def __init__(self, proc_root: str = "/proc", look_seconds: float = LOOK_SECONDS) -> None:
@@ -98,26 +97,35 @@ class DatabaseSearch:
         Never raises for what it cannot read. Costs a listing of the open files of each process
         that holds a whole-file lock; of all processes only where /proc/locks cannot be read.
         """
-        locks, unreadable = _open_locks(self._proc_root)
+        open_locks, unreadable = _open_locks(self._proc_root)
+        locks = {(lock.pid, lock.target): lock for lock in open_locks}
+        looks = dict(self._hanging)
+        new = [lock for key, lock in locks.items() if key not in looks]
+        for begin in range(0, len(new), LOOKS_AT_ONCE):
+            looks |= self._look_at(new[begin : begin + LOOKS_AT_ONCE])
+        # Also those that are not listed now: the kernel's list may lack one for a moment.
+        self._hanging = {key: look for key, look in looks.items() if look.hangs}
         found: dict[tuple[int, int], DiscoveredDatabase] = {}
-        hanging: dict[tuple[int, str], _Look] = {}
-        for lock in locks:
-            key = (lock.pid, lock.target)
-            look, seconds = self._hanging.pop(key, None), 0.0
-            if look is None:
-                try:
-                    look, seconds = _Look(lock, self._proc_root), self._look_seconds
-                except RuntimeError:  # a limit on threads: the next search may have one
-                    continue
-            if look.hangs(seconds):
-                hanging[key] = look
-            elif look.found is not None:
+        for key in locks:
+            look = looks.get(key)
+            if look is not None and key not in self._hanging and look.found is not None:
                 found.setdefault(*look.found)
-        # Those that are left are not listed now: the kernel's list may lack one for a moment.
-        hanging |= {key: look for key, look in self._hanging.items() if look.hangs(0.0)}
-        self._hanging = hanging
-        silent = [_undescribed(look.lock, self._proc_root) for look in hanging.values()]
+        silent = [_undescribed(look.lock, self._proc_root) for look in self._hanging.values()]
         return DiscoveryResult(_in_order(found.values()), unreadable, _in_order(silent))
+
+    def _look_at(self, locks: Iterable[_OpenLock]) -> dict[tuple[int, str], _Look]:
+        """Look at all of them at once, for as long as one after the other answers."""
+        ended = threading.Semaphore(0)
+        looks = {}
+        for lock in locks:
+            try:
+                looks[lock.pid, lock.target] = _Look(lock, self._proc_root, ended)
+            except RuntimeError:  # a limit on threads: the next search may have one
+                continue
+        for _ in looks:
+            if not ended.acquire(timeout=self._look_seconds):
+                break  # the disks of those that are left hang
+        return looks
 
 
 def discover_databases(proc_root: str = "/proc") -> DiscoveryResult:
@@ -149,15 +157,6 @@ def _open_locks(proc_root: str) -> tuple[list[_OpenLock], int]:
         except OSError:
             pass  # ended meanwhile
     return locks, unreadable
-
-
-def describe_database(path: str, proc_root: str = "/proc") -> DiscoveredDatabase:
-    """Describe a path named by the operator; its owner is looked up.
-
-    Raises ProbeFailed as FingerprintProbe does.
-    """
-    fingerprint = FingerprintProbe(path, SystemClock(), proc_root).read()
-    return _described(path, fingerprint.owner_pid, proc_root)
 
 
 def _all_pids(proc_root: str) -> list[int]:
@@ -235,12 +234,12 @@ def _reachable(target: str, opened: os.stat_result, proc_root: str, pid: int) ->
     return None
 
 
-def _described(path: str, pid: int | None, proc_root: str) -> DiscoveredDatabase:
+def _described(path: str, pid: int, proc_root: str) -> DiscoveredDatabase:
     return DiscoveredDatabase(
         path=path,
         pid=pid,
-        owner_command=None if pid is None else _command(proc_root, pid),
-        owner_uid=None if pid is None else _uid(proc_root, pid),
+        owner_command=_command(proc_root, pid),
+        owner_uid=_uid(proc_root, pid),
         size_bytes=_size_bytes(path),
         rocksdb_version=_version(path),
     )

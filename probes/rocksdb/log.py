@@ -16,7 +16,7 @@ from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
 from probes.rocksdb.files import NotAFile
 from probes.rocksdb.log_file import HEAD_BYTES, LogFile
-from probes.rocksdb.log_location import log_candidates, old_logs
+from probes.rocksdb.log_location import log_candidates, old_logs, places
 from probes.rocksdb.log_state import LogState
 from probes.rocksdb.samples import LogSample
 from probes.suspension import suspended_seconds
@@ -162,7 +162,7 @@ class LogProbe:
         if former is not None and not _reopened(former, former.path):
             self._former = None
         if not _reopened(file, found.path):
-            left, successor = _places(self._path, file.seen)
+            left, successor = places(self._path, file.seen)
             if left is None or not _reopened(file, left):
                 self._file = found if successor == found.path else LogFile(successor)
                 return
@@ -246,7 +246,7 @@ class LogProbe:
 
     def _successor(self, file: LogFile) -> LogFile | None:
         """The file that came after one that has lost its name; None when there is none yet."""
-        left, successor = _places(self._path, file.seen)
+        left, successor = places(self._path, file.seen)
         try:
             opened = LogFile(successor)
         except (FileNotFoundError, PermissionError, NotAFile):
@@ -329,24 +329,6 @@ def _written_last(paths: list[tuple[int, str]], *, of_owner: bool) -> LogFile | 
             return file
         last = last or file
     return last
-
-
-def _places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:
-    """Where a file that was the LOG lies now, None when it was deleted; and which one followed it.
-
-    That is the LOG, unless it was rotated meanwhile, too: an old LOG's name tells when it ended, so
-    the first that ended later than the one seen follows that one.
-    """
-    ended_micros = seen.st_mtime_ns // 1000  # for a file that has no name left
-    left = None
-    for micros, path in reversed(old := old_logs(log_path)):
-        try:
-            if os.path.samestat(os.stat(path), seen):
-                ended_micros, left = micros, path
-                break
-        except OSError:
-            continue  # deleted meanwhile
-    return left, next((path for micros, path in old if micros > ended_micros), log_path)
 
 
 def _system_offset_seconds(wall_seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Where a database's LOG lies, and its newest predecessor.
+"""Where a database's LOG lies, its predecessors, and one that has lost its name meanwhile.
 
 Source: file/filename.cc (InfoLogFileName, GetInfoLogPrefix), env/env.cc (default names).
 """
@@ -59,6 +59,24 @@ def old_logs(log_path: str) -> list[tuple[int, str]]:
         for entry in _names(directory or ".")
         if entry.startswith(name) and (found := _OLD.fullmatch(entry, len(name)))
     )
+
+
+def places(log_path: str, seen: os.stat_result) -> tuple[str | None, str]:
+    """Where a file that was the LOG lies now, None when it was deleted; and which one followed it.
+
+    That is the LOG, unless it was rotated meanwhile, too: an old LOG's name tells when it ended, so
+    the first that ended later than the one seen follows that one.
+    """
+    ended_micros = seen.st_mtime_ns // 1000  # for a file that has no name left
+    left = None
+    for micros, path in reversed(old := old_logs(log_path)):
+        try:
+            if os.path.samestat(os.stat(path), seen):
+                ended_micros, left = micros, path
+                break
+        except OSError:
+            continue  # deleted meanwhile
+    return left, next((path for micros, path in old if micros > ended_micros), log_path)
 
 
 def _names(directory: str) -> list[str]:

@@ -7,10 +7,8 @@ from probes.rocksdb import log_events, log_lines, log_marks
 from probes.rocksdb.log_clock import LogClock
 from probes.rocksdb.log_errors import ERROR_MARKS, BackgroundErrorTracker
 from probes.rocksdb.log_events import EVENT_MARK, Event
-from probes.rocksdb.log_families import FamilyTable
-from probes.rocksdb.log_jobs import JobTable
 from probes.rocksdb.log_opening import RECOVERY_EVENTS, OpeningTracker
-from probes.rocksdb.log_stalls import StallTracker
+from probes.rocksdb.log_work import WorkTracker
 from probes.rocksdb.samples import BackgroundError, LogSample
 from probes.rocksdb.stats_dump import DUMP_MARK, DumpReader
 
@@ -29,13 +27,10 @@ class LogState:
         self._keep_micros = int(keep_seconds * 1e6)
         self._clock = LogClock(offset_seconds)
         self._opening = OpeningTracker()
-        self._jobs = JobTable()
-        self._families = FamilyTable()
-        self._stalls = StallTracker()
+        self._work = WorkTracker(self._clock)
         self._error = BackgroundErrorTracker()
         self._dumps = DumpReader()
         self._has_events = False
-        self._moving: str | None = None
 
     def learn_header(self, block: bytes) -> None:
         """Take only version, directories, opening and offset to UTC from the beginning of a LOG.
@@ -155,7 +150,7 @@ class LogState:
 
     def slept(self, seconds: float) -> None:
         """The machine was suspended: no writer waited meanwhile, whatever stalls it."""
-        self._stalls.slept(round(seconds * 1e6))
+        self._work.stalls.slept(round(seconds * 1e6))
 
     def _shift_times(self) -> None:
         """Tell the times of before a jump by the clock of after it."""
@@ -163,7 +158,7 @@ class LogState:
         if micros:
             self._shift_lines(micros)
             self._opening.shift(micros)
-            self._jobs.shift(micros)
+            self._work.jobs.shift(micros)
 
     def _learn_offset(self, line: bytes, time_micros: int) -> None:
         """Tell the times of lines by UTC; those of events are."""
@@ -176,7 +171,7 @@ class LogState:
 
     def _shift_lines(self, micros: int) -> None:
         self._error.since_micros += micros
-        self._stalls.shift(micros)
+        self._work.stalls.shift(micros)
         self._dumps.shift(micros)
 
     # -- text lines
@@ -185,24 +180,9 @@ class LogState:
         line = line[: log_lines.MAX_TEXT_BYTES]
         if mark == log_lines.STALL_MARK:
             self._stall_line(line)
-        elif mark in log_marks.JOB_MARKS:
-            if (job := log_lines.parse_job(line)) is not None:
-                self._jobs.announced(*job)
-        elif mark == log_marks.MOVE_MARK:
-            if (move := log_lines.parse_move(line)) is not None:
-                tell = self._stalls.moved if move.done else self._stalls.moving
-                tell(move.column_family, self._clock.utc(move.local_micros))
-                self._moving = move.column_family
-                if move.level_files is not None:
-                    self._families.note_levels(move.column_family, move.level_files)
-        elif mark == log_marks.FLUSHED_MARK:
-            self._flush_result(line)
-        elif mark == log_marks.COMPACTED_MARK:
-            if (name := log_lines.parse_failed_compaction(line)) is not None:
-                self._jobs.compaction_failed(name)
         elif mark in ERROR_MARKS:
             self._error.feed(line, self._clock.made_at(line))
-            self._flush_result(line)
+            self._work.flush_result(line)
         elif mark == log_marks.VERSION_MARK:
             self._header(line)
         elif mark == log_marks.TABLES_MARK:
@@ -215,24 +195,14 @@ class LogState:
             # Whoever did not get the lock "shuts down", too, while the owner goes on.
             if not self._opening.only_attempted:
                 self._closed(self._clock.made_at(line))
-        elif mark in log_marks.FAMILY_MARKS:
-            self._families.named(line)
-        elif mark == log_marks.DROPPED_MARK:
-            if (gone := self._families.dropped(line)) is not None:
-                self._stalls.column_family_dropped(gone, self._clock.made_at(line))
-        elif mark == log_marks.LASTED_MARK:
-            if (flush := log_lines.parse_flush_cpu(line)) is not None:
-                self._jobs.flush_cpu(*flush)
         elif mark == log_marks.LIMITER_MARK:
             self._opening.rate_limiter(line)
         elif mark == log_marks.DUMPING_MARK:
             at_micros = self._clock.made_at(line)
             self._at_work(at_micros)
             self._dumps.announced(at_micros)
-
-    def _flush_result(self, line: bytes) -> None:
-        if (job := log_lines.parse_failed_flush(line)) is not None:
-            self._jobs.flush_failed(job)
+        else:
+            self._work.text_line(line, mark)
 
     def _stall_line(self, line: bytes) -> None:
         stall = log_lines.parse_stall(line)
@@ -241,7 +211,7 @@ class LogState:
                 self.damaged_lines += 1
             return
         self._opening.owner_line()
-        self._stalls.warned(
+        self._work.stalls.warned(
             stall.column_family,
             stall.state,
             stall.cause,
@@ -259,7 +229,7 @@ class LogState:
             # It was closed, or died, no later than the last thing that was logged before.
             before = self._clock.logged_before_header
             self._closed(self._clock.made_at(line) if before is None else before)
-            self._families.forget_levels()
+            self._work.opened()
         self._clock.opened(line)
         self._opening.began(self._clock.made_at(line))
 
@@ -269,9 +239,8 @@ class LogState:
         self._opening.ended(at_micros)
 
     def _closed(self, at_micros: int) -> None:
-        self._stalls.database_closed(at_micros)
+        self._work.closed(at_micros)
         self._error.clear()
-        self._jobs.restart()
         self._opening.ended(at_micros)
 
     # -- events
@@ -306,40 +275,7 @@ class LogState:
         if event.job is None:
             return
         self._follow_opening(event)
-        if event.event == "compaction_started":
-            self._compaction_started(event, line, mark)
-        elif event.event == "trivial_move":
-            family = event.cf_name if event.cf_name is not None else self._moving
-            self._jobs.moved(event, family, self._families.level_files.get(family or ""))
-        elif event.event in ("flush_finished", "compaction_finished"):
-            family, installed = self._jobs.finished(event)
-            if installed:
-                self._version_changed(family, event, line)
-        else:
-            self._jobs.progressed(event)
-
-    def _compaction_started(self, event: Event, line: bytes, mark: int) -> None:
-        family = event.cf_name
-        if family is None:
-            family = self._jobs.column_family_of(event.job)
-        self._jobs.compaction_started(
-            event,
-            log_events.input_level(line, mark),
-            log_events.input_files(line, mark),
-            self._families.level_files.get(family or ""),
-        )
-
-    def _version_changed(self, family: str | None, event: Event, line: bytes) -> None:
-        if family is None:
-            family = self._families.only_one()
-        if family is None:
-            return
-        at = event.time_micros
-        if log_lines.is_coarse(line):
-            at -= at % 1000  # the WARN line's time has only milliseconds
-        self._stalls.version_changed(family, at)
-        if event.lsm_state is not None:
-            self._families.note_levels(family, tuple(event.lsm_state[:64]))
+        self._work.event(event, line, mark)
 
     # -- the sample
 
@@ -348,8 +284,8 @@ class LogState:
         self._shift_times()  # the lines to come are of after the jump
         clock = self._clock
         if clock.last_micros is not None:
-            self._jobs.forget_before((clock.last_micros - self._keep_micros) / 1e6)
-        jobs, header = self._jobs, self._opening.told
+            self._work.jobs.forget_before((clock.last_micros - self._keep_micros) / 1e6)
+        jobs, stalls, header = self._work.jobs, self._work.stalls, self._opening.told
         opened = clock.opened_micros
         if opened is None and not self._has_events:
             opened = clock.header_micros  # a log level that hides the opening
@@ -377,12 +313,12 @@ class LogState:
             rate_limiter=header.rate_limiter,
             recovery=self._opening.recovery,
             clock_shift_seconds=clock.shifted_micros / 1e6,
-            stalls=self._stalls.conditions(),
-            stall_seconds=self._stalls.seconds(round(now_wall_seconds * 1e6)),
-            stall_count=self._stalls.entered(),
-            stalled_until_wall_seconds=_seconds(self._stalls.ended_micros),
+            stalls=stalls.conditions(),
+            stall_seconds=stalls.seconds(round(now_wall_seconds * 1e6)),
+            stall_count=stalls.entered(),
+            stalled_until_wall_seconds=_seconds(stalls.ended_micros),
             background_error=error,
-            level_files=dict(self._families.level_files),
+            level_files=dict(self._work.families.level_files),
             stats_dump=self._dumps.newest,
             has_events=self._has_events,
             damaged_lines=self.damaged_lines,

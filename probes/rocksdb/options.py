@@ -8,7 +8,7 @@ from dataclasses import replace
 from probes.clock import Clock
 from probes.errors import NoData, ProbeFailed
 from probes.rocksdb.files import open_regular
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
 
 MAX_OPTIONS_BYTES = 16 * 1024 * 1024
 """Larger OPTIONS files are refused; one column family takes about 6 KB."""

@@ -303,6 +303,7 @@ def leftovers(place: Path, kept: Collection[str] = ()) -> list[str]:
             "state/history.db",
             "state/learned.json",
             "state/wear.json",
+            "state/wear.lock",
             ".local",
             ".local/state",
             ".local/state/smaxd",

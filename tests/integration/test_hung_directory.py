@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.readings import Known
+from agent.recording.recording import open_recording
 from tests.integration.daemon import (
     PATIENCE_SECONDS,
     Daemon,
@@ -258,6 +260,30 @@ def test_a_state_directory_on_a_dead_disk_is_done_without(place: Path, dead: Pat
             assert running.stop() == 0
 
     assert len(running.events("state_directory_silent")) == 1
+    assert running.events("state_not_kept") == []
+    assert leftovers(place) == []
+
+
+def test_a_recording_on_a_dead_disk_begins_once_that_answers(place: Path, dead: Path) -> None:
+    """The start waits for nothing of it."""
+    good, file = place / "good", dead.parent / "x.rec"
+    with writing(good), ExitStack() as disk:
+        disk.enter_context(hanging(dead.parent))
+        config = write_config(place, watching(good))
+        with daemon(place, "--config", config, "--record", str(file)) as running:
+            try:
+                ticks_go_on(running, good)
+            finally:
+                disk.close()
+            wait_for_text(running.log_file, " event=recording ")
+            ticks_go_on(running, good)
+            assert running.stop() == 0
+
+    assert len(running.events("recording_silent")) == 1
+    recording = open_recording(str(file))
+    ticks = list(recording)
+    assert any(isinstance(tick.databases[0].wal, Known) for tick in ticks)
+    assert recording.end == "stopped"
     assert leftovers(place) == []
 
 

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import msgspec
 from hypothesis import strategies as st
 
 ODD_TEXT = st.text(st.characters(), max_size=8)
@@ -38,10 +39,13 @@ def values_of(hint: Any, substituted: Mapping[Any, Any] | None = None) -> st.Sea
         return st.dictionaries(key, value, max_size=2)
     kind = origin or hint
     assert isinstance(kind, type), hint
-    assert dataclasses.is_dataclass(kind), hint
     inner = dict(zip(getattr(kind, "__parameters__", ()), arguments, strict=False))
     hints = typing.get_type_hints(kind)
-    return st.builds(
-        kind,
-        **{field.name: values_of(hints[field.name], inner) for field in dataclasses.fields(kind)},
-    )
+    return st.builds(kind, **{name: values_of(hints[name], inner) for name in _fields(kind)})
+
+
+def _fields(kind: type) -> tuple[str, ...]:
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__
+    assert dataclasses.is_dataclass(kind), kind
+    return tuple(field.name for field in dataclasses.fields(kind))
