@@ -123,6 +123,7 @@ class Loop:
                 snapshot = self._state.advance(findings)
                 self._watch.start_probes(self._state.probes_due())
                 with self._defects_told("part_failed", part="simulator's questions"):
+                    self._simulator.keep({database.name for database in snapshot.databases})
                     for inputs in self._state.simulations_due(findings.at):
                         self._simulator.submit(inputs.database, inputs)
                 self._published.put(snapshot, self._clock.monotonic() - began)
@@ -176,7 +177,7 @@ class ChangeLog:
     def __init__(self, log: Logger) -> None:
         self._log = log
         self._probes: dict[tuple[str, str], str | None] = {}
-        self._alerts: dict[AlertKey, bool] = {}
+        self._alerts: set[AlertKey] = set()  # those that are active
         self._first = True
         self._databases: dict[str, int] = {}
         self._saturated: set[str] = set()
@@ -205,9 +206,8 @@ class ChangeLog:
         for key in self._probes.keys() - seen:
             del self._probes[key]
         for alert in snapshot.alerts:
-            if alert.active == self._alerts.get(alert.key, False):
+            if alert.active == (alert.key in self._alerts):
                 continue
-            self._alerts[alert.key] = alert.active
             # What fires in the first tick, and did not begin with it, fired before a restart.
             restored = self._first and alert.since_wall_seconds != snapshot.wall_seconds
             began = "alert_still_active" if restored else "alert_began"
@@ -220,6 +220,8 @@ class ChangeLog:
                 value=alert.value,
                 summary=alert.summary if alert.active else None,
             )
+        # What is gone with its database is forgotten, too: it is told anew when both are back.
+        self._alerts = {alert.key for alert in snapshot.alerts if alert.active}
         self._first = False
         self._write_saturation(snapshot)
         return databases_changed

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent import __version__
+from agent import __version__, heap
 from agent.alerts.book import AlertBook
 from agent.alerts.handover import AlertHandover
 from agent.config import Config, config_hash, split_listen_address
@@ -24,6 +24,7 @@ from agent.leftovers import remove_leftovers
 from agent.logs import logger_for
 from agent.loop import Logger, Loop, Published
 from agent.patience import (
+    PATIENCE_SECONDS,
     STATE_PATIENCE_SECONDS,
     Questions,
     real_paths,
@@ -137,6 +138,7 @@ def run_daemon(
 ) -> None:
     """Run until SIGTERM or SIGINT; ConfigError, ListenError when the address is taken, RecordError,
     StateDirectoryError. SIGHUP reads the configuration anew."""
+    heap.keep_small()
     Daemon(read_config, environ, record_to).run()
 
 
@@ -231,12 +233,12 @@ class Daemon:
         self._manager = ServiceManager(environ, log)
 
     def run(self) -> None:
-        """Until a signal ends it. ListenError, RecordError."""
+        """Until a signal ends it. RecordError."""
         self._signals.take(signal.SIGTERM, signal.SIGINT)
         self._manager.starting(self._config.probe_timeout_seconds)
-        self._server.start()
         if self._recorder is not None:
-            self._recorder.start()
+            self._recorder.start(PATIENCE_SECONDS)
+        self._server.start()
         self._exports.configure(self._config.textfile, self._config.otlp)
         address = self._server.address
         self._log.info("started", version=__version__, address=address, pid=os.getpid())

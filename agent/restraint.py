@@ -1,10 +1,10 @@
 """Looks at what the agent itself uses, and has it restrain itself (``agent.self_limits``)."""
 
-import ctypes
 import gc
 import os
 import resource
 
+from agent.heap import give_back
 from agent.self_limits import UNRESTRAINED, Degradation, OwnUse, SelfDegradation, SelfLimits
 from probes.kernelfile import read_kernel_file
 
@@ -40,12 +40,5 @@ class Restraint:
             return False  # what cannot be read restrains nobody
         if self.degradation.release_memory:
             gc.collect()
-            _trim()
+            give_back()
         return self.degradation.level != before.level
-
-
-def _trim() -> None:
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except AttributeError:
-        pass  # a C library that keeps no free memory to give back

@@ -8,11 +8,10 @@
     calibrated(model, puts_per_second, log_half_width, wall_seconds) -> CalibratedEstimate
     set_conditions(options_key, device_key)
 
-Lead. A label is compared with what was predicted *before* it: the median of the predictions noted
-between 50 and 30 s before the onset of saturation (what was believed then, not the first guesses
-of a young daemon), or, without any there, the last one within the
-hour before. Predictions made during an episode have seen the answer and are never noted. Only raw
-predictions are corrected; corrected ones are only scored, so nothing is trained on itself.
+Lead. A label is compared with what was predicted *before* the onset of saturation
+(agent.learning.predictions). Predictions made during an episode have seen the answer and are never
+noted. Only raw predictions are corrected; corrected ones are only scored, so nothing is trained on
+itself.
 
 Correction. Per label and model the residual is ln(measured / raw). Where the raw answer at the time
 of the label is nearer to it, because the model has learned more of the database since, only that
@@ -36,10 +35,7 @@ Coverage's interval is Clopper and Pearson's, level 0.9.
 """
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -47,14 +43,10 @@ import msgspec
 from agent.learning.conformal import clopper_pearson, labels_for
 from agent.learning.correction import Correction, correction, prior_half_width
 from agent.learning.episodes import Episode
-from agent.learning.labels import Label, PredictionBefore, RawEstimate
+from agent.learning.labels import Label, RawEstimate
+from agent.learning.predictions import RecentPredictions
 from agent.models.estimate import INTERVAL_LEVEL, CalibratedEstimate
 from agent.models.prediction import CONFIDENCE_LEVELS
-
-LEAD_SECONDS: Final = 30.0
-LEAD_WINDOW_SECONDS: Final = 20.0
-LEAD_LONGEST_SECONDS: Final = 3600.0
-NOTE_EVERY_SECONDS: Final = 10.0
 
 FRESH_SECONDS: Final = 7 * 86400.0
 STALE_HALF_LIFE_SECONDS: Final = 30 * 86400.0
@@ -69,19 +61,12 @@ WIDTH_LEVELS: Final = (0.5, 0.25, 0.1)
 """Half widths up to which confidence is medium, high and very high."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    at: float
-    raw: RawEstimate
-    published: CalibratedEstimate
-
-
 class Calibration:
     """Learns one database's labels on one device."""
 
     def __init__(self, labels: Sequence[Label] = ()) -> None:
         self._labels = list(labels)
-        self._noted: dict[str, deque[_Noted]] = {}
+        self._said = RecentPredictions()
         self._corrections: dict[str, Correction] = {}
         self._present: dict[str, float] = {}
         self._options_key = self._device_key = ""
@@ -102,17 +87,8 @@ class Calibration:
         self._present = dict(answers)
 
     def note(self, raw: RawEstimate, published: CalibratedEstimate, now: float) -> None:
-        """Remember what was said at ``now``, outside saturation, for an episode that may follow.
-
-        Not the time of its inputs counts, but that of its publication: an answer that saturation
-        has not touched may be said again while it lasts, and is not noted then.
-        """
-        held = self._noted.setdefault(raw.model, deque())
-        if held and now - held[-1].at < NOTE_EVERY_SECONDS:
-            return
-        held.append(_Noted(now, raw, published))
-        while held[0].at < now - LEAD_LONGEST_SECONDS - LEAD_WINDOW_SECONDS:
-            held.popleft()
+        """Remember what was said at ``now``, outside saturation, for an episode that may follow."""
+        self._said.note(raw, published, now)
 
     def label(self, episode: Episode) -> bool:
         """Learn from an episode, or unlearn it; False when nothing follows from it."""
@@ -127,7 +103,7 @@ class Calibration:
         if known is not None:
             self._labels.remove(known)
             self._corrections.clear()
-        predictions = self._before(episode.started_at) if known is None else known.predictions
+        predictions = self._said.before(episode.started_at) if known is None else known.predictions
         predictions = tuple(
             msgspec.structs.replace(p, raw_then=self._present.get(p.model)) for p in predictions
         )
@@ -151,28 +127,6 @@ class Calibration:
         del self._labels[:-MAX_LABELS]
         self._corrections.clear()
         return True
-
-    def _before(self, started_at: float) -> tuple[PredictionBefore, ...]:
-        until = started_at - LEAD_SECONDS
-        found = []
-        for model, held in self._noted.items():
-            early = [n for n in held if until - LEAD_LONGEST_SECONDS <= n.at <= until]
-            lead = [n for n in early if n.at >= until - LEAD_WINDOW_SECONDS] or early[-1:]
-            if not lead:
-                continue
-            own = [n.raw.log_half_width for n in lead if n.raw.log_half_width is not None]
-            found.append(
-                PredictionBefore(
-                    model=model,
-                    raw=statistics.median(n.raw.puts_per_second for n in lead),
-                    log_half_width=statistics.median(own) if own else None,
-                    published=statistics.median(n.published.puts_per_second for n in lead),
-                    lower=statistics.median(n.published.lower for n in lead),
-                    upper=statistics.median(n.published.upper for n in lead),
-                    verified=lead[-1].published.labels > 0,
-                )
-            )
-        return tuple(found)
 
     @staticmethod
     def _violates(label: Label) -> bool:

@@ -330,5 +330,5 @@ def _episode(measured: Measurement, status: Literal["open", "closed"], onset: In
         delayed_ratio=measured.delayed_ratio,
         debt_share=measured.debt_share,
         cause=measured.cause,
-        options_key=onset.after.options_key,
+        options_key=onset.options_key,
     )

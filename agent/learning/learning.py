@@ -30,6 +30,7 @@ from agent.learning.calibration import Calibration
 from agent.learning.episodes import Episode, EpisodeDetector
 from agent.learning.labels import Label, RawEstimate
 from agent.learning.memory import (
+    MAX_ENTRIES,
     DatabaseMemory,
     DeviceIdentity,
     DeviceMemory,
@@ -236,10 +237,17 @@ class Learning:
             self.revision += 1
 
     def forget(self, path: str) -> None:
-        """Stop following a database; what was learned of it stays in the memory."""
+        """Stop following a database; what was learned of it stays in the memory.
+
+        As far as it would be saved: on a host where databases come and go, each under a path of
+        its own, those that left first are forgotten.
+        """
         database = self._databases.pop(path, None)
         if database is not None and database.memory is not None:
+            self._remembered.pop(path, None)
             self._remembered[path] = database.memory
+            while len(self._remembered) > MAX_ENTRIES:
+                del self._remembered[next(iter(self._remembered))]
 
     def baseline(
         self, device: DeviceIdentity, measured_bytes_per_second: float | None, wall_seconds: float

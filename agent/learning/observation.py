@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from probes.rocksdb.samples import CompactionEvent, OptionsSample, StallCondition
+from probes.rocksdb.options_samples import OptionsSample
+from probes.rocksdb.samples import CompactionEvent, StallCondition
 
 DISTURBING_REASONS: Final = frozenset(
     {"ManualCompaction", "ExternalSstIngestion", "FilesMarkedForCompaction", "RefitLevel"}

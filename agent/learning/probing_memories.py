@@ -10,7 +10,13 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
-from agent.learning.memory import CapacityMemory, DeviceIdentity, ProbingMemory, RunsMemory
+from agent.learning.memory import (
+    MAX_ENTRIES,
+    CapacityMemory,
+    DeviceIdentity,
+    ProbingMemory,
+    RunsMemory,
+)
 
 OLD_SECONDS: Final = 3600.0
 """What is saved of a measurement that goes on may lag behind by so much."""
@@ -31,7 +37,8 @@ class News(Enum):
 
 
 class ProbingMemories:
-    """By the identity of the device."""
+    """By the identity of the device; of MAX_ENTRIES, as many as are saved. The others were seen
+    longest ago."""
 
     def __init__(self, entries: Iterable[ProbingMemory]) -> None:
         self._entries = {entry.device.key: entry for entry in entries}
@@ -46,7 +53,12 @@ class ProbingMemories:
         key = entry.device.key
         if key not in self._entries and entry.capacity is None and entry.runs == RunsMemory():
             return News.NONE
+        self._entries.pop(key, None)
         self._entries[key] = entry
+        while len(self._entries) > MAX_ENTRIES:
+            forgotten = next(iter(self._entries))
+            del self._entries[forgotten]
+            self._saved.pop(forgotten, None)
         before = self._saved.get(key) or ProbingMemory(
             entry.device, None, RunsMemory(), entry.seen_wall_seconds
         )

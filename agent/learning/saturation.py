@@ -72,7 +72,10 @@ for the host's cores as for the one core of a lone writer."""
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What happened between two observations."""
+    """What happened between two observations, and what the later one saw.
+
+    Not that observation itself: hours of a saturated run are kept.
+    """
 
     start: float
     end: float
@@ -83,9 +86,14 @@ class Interval:
     held_seconds: float  # stopped, or delayed and felt
     cpu_cause: Literal["cpu", "writer"] | None  # what computed without a pause
     cause: str | None
-    after: EpisodeObservation
     flushes: float | None
     compacted_bytes: float | None
+    level0_files: int | None
+    pending_at: float | None
+    pending_compaction_bytes: float | None
+    foreign_bytes_per_second: float | None
+    device_write_bytes_per_second: float | None
+    options_key: str
 
     @property
     def elapsed(self) -> float:
@@ -152,9 +160,14 @@ def interval_between(before: EpisodeObservation, after: EpisodeObservation) -> I
         held_seconds=stopped + (delayed if felt else 0.0),
         cpu_cause=_cpu_cause(after, puts / elapsed),
         cause=causes.get("stopped", causes.get("delayed")),
-        after=after,
         flushes=_grown(before.flushes, after.flushes),
         compacted_bytes=_grown(before.compaction_written_bytes, after.compaction_written_bytes),
+        level0_files=after.level0_files,
+        pending_at=after.pending_at,
+        pending_compaction_bytes=after.pending_compaction_bytes,
+        foreign_bytes_per_second=after.foreign_bytes_per_second,
+        device_write_bytes_per_second=after.device_write_bytes_per_second,
+        options_key=after.options_key,
     )
 
 
@@ -319,16 +332,14 @@ def _debt(window: Sequence[Interval]) -> float | None:
     """The larger of the trends in level 0 and in pending bytes; None when none can be told."""
     flushes = [i.flushes for i in window if i.flushes is not None]
     flushed = sum(flushes) if len(flushes) == len(window) else None
-    level0 = [
-        (i.end, float(i.after.level0_files)) for i in window if i.after.level0_files is not None
-    ]
+    level0 = [(i.end, float(i.level0_files)) for i in window if i.level0_files is not None]
     shares = []
     if flushed is None or flushed >= MIN_FLUSHES:
         shares.append(debt_share(level0, flushed))
     readings = {
-        i.after.pending_at: i.after.pending_compaction_bytes
+        i.pending_at: i.pending_compaction_bytes
         for i in window
-        if i.after.pending_at is not None and i.after.pending_compaction_bytes is not None
+        if i.pending_at is not None and i.pending_compaction_bytes is not None
     }
     compacted = [i.compacted_bytes for i in window if i.compacted_bytes is not None]
     work = sum(compacted) if len(compacted) == len(window) else None
@@ -340,10 +351,9 @@ def _debt(window: Sequence[Interval]) -> float | None:
 def median_foreign(window: Iterable[Interval]) -> tuple[float, float] | None:
     """Medians of foreign and of all device writes, bytes/s; None when not known."""
     seen = [
-        (i.after.foreign_bytes_per_second, i.after.device_write_bytes_per_second)
+        (i.foreign_bytes_per_second, i.device_write_bytes_per_second)
         for i in window
-        if i.after.foreign_bytes_per_second is not None
-        and i.after.device_write_bytes_per_second is not None
+        if i.foreign_bytes_per_second is not None and i.device_write_bytes_per_second is not None
     ]
     if not seen:
         return None

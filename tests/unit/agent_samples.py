@@ -17,6 +17,7 @@ from probes.diskstats import DiskRates
 from probes.rocksdb.log import parse_log
 from probes.rocksdb.manifest import ManifestProbe
 from probes.rocksdb.options import OptionsProbe
+from probes.rocksdb.options_samples import OptionsSample
 from probes.rocksdb.samples import (
     ColumnFamilyShape,
     CompactionEvent,
@@ -25,7 +26,6 @@ from probes.rocksdb.samples import (
     LevelShape,
     LogSample,
     ManifestSample,
-    OptionsSample,
     SecondarySample,
     WalSample,
 )

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.demands.compaction_work import LevelMerge
 from agent.demands.demands import DemandEstimator, Demands, Measured
 from agent.inputs.tree_options import NEVER
 from agent.models.bottleneck import (
@@ -39,10 +38,7 @@ def demands(**changes: Any) -> Demands:
         "compaction_written_bytes": a_demand(3000.0),
         "compaction_read_bytes": a_demand(3200.0),
         "level0_files_per_merge": a_demand(4.0),
-        "level_merges": (
-            LevelMerge(0, 1, 10, 1.0, 1.0, 2.0, 0.0),
-            LevelMerge(1, 2, 40, 1.0, 1.0, 2.0, 0.0),
-        ),
+        "level0_output_share": 0.5,
     }
     return replace(found, **(values | changes))
 
@@ -210,7 +206,7 @@ def test_the_wal_costs_nothing_when_it_is_not_used() -> None:
 def test_merges_of_level_0_use_one_slot_however_many_there_are() -> None:
     """Where they are all the work, eight slots give no more than one: the others only merge level 0
     within itself, for more bytes."""
-    alone = demands(level_merges=(LevelMerge(0, 1, 10, 1.0, 1.0, 2.0, 0.0),))
+    alone = demands(level0_output_share=1.0)
     slots = [
         bound(
             estimate(inputs(options={"max_background_compactions": count}), alone),

@@ -6,7 +6,6 @@ import pytest
 
 from agent.demands.compaction_work import (
     MIN_CYCLES,
-    LevelMerge,
     compaction_work,
     flush_work,
 )
@@ -54,10 +53,10 @@ def test_bytes_per_put_are_those_of_whole_cycles() -> None:
     assert work is not None
     assert work.written_per_put is not None
     assert work.read_per_put is not None
-    assert work.busy_per_put is not None
-    assert pytest.approx(
-        (work.written_per_put.value, work.read_per_put.value, work.busy_per_put.value)
-    ) == (1_350_000 / 4000, 1_500_000 / 4000, 3.0 / 4000)
+    assert pytest.approx((work.written_per_put.value, work.read_per_put.value)) == (
+        1_350_000 / 4000,
+        1_500_000 / 4000,
+    )
 
 
 def test_a_steady_load_needs_no_more_than_the_fewest_cycles() -> None:
@@ -94,20 +93,25 @@ def test_a_cycle_whose_flushes_are_no_longer_told_is_left_out() -> None:
     assert pytest.approx(1_350_000 / 4000) == work.written_per_put.value
 
 
-def test_merges_are_told_by_level_with_what_was_moved() -> None:
-    """Upper and lower bytes apart; tables moved down count as passed on at no cost."""
+def test_what_merges_of_level_0_write_is_told_as_a_share() -> None:
+    """They run one at a time. Tables that are only moved are written by nobody."""
     log = turns(7)
     move = TrivialMove(250.0, "default", 2, 1, 100_000, 4)
     work = compaction_work(replace(log, recent_moves=(move,)), "default")
     assert work is not None
-    jobs = sum(1 for c in log.recent_compactions if c.input_level == 1 and c.wall_seconds > 45.0)
-    assert (
-        LevelMerge(0, 1, 6, 2_400_000.0, 3_600_000.0, 5_400_000.0, 0.0),
-        LevelMerge(1, 2, jobs, jobs * 200_000.0, jobs * 300_000.0, jobs * 450_000.0, 100_000.0),
-    ) == work.merges
-    assert pytest.approx(jobs * 450_000.0 / (jobs * 200_000.0 + 100_000.0)) == (
-        work.merges[1].amplification
+    others = sum(1 for c in log.recent_compactions if c.input_level == 1 and c.wall_seconds > 45.0)
+    assert work.level0_output_share == pytest.approx(
+        6 * 900_000.0 / (6 * 900_000.0 + others * 450_000.0)
     )
+
+
+def test_a_log_that_hides_the_inputs_tells_no_share() -> None:
+    """Which of them came from level 0 cannot be said."""
+    log = turns(7)
+    hidden = tuple(replace(c, inputs=()) for c in log.recent_compactions)
+    work = compaction_work(replace(log, recent_compactions=hidden), "default")
+    assert work is not None
+    assert work.level0_output_share is None
 
 
 def test_merges_into_the_last_level_are_told_apart() -> None:
@@ -117,7 +121,8 @@ def test_merges_into_the_last_level_are_told_apart() -> None:
     assert work.output_ratio is not None
     assert work.last_output_ratio is not None
     assert pytest.approx((work.output_ratio.value, work.last_output_ratio.value)) == (0.9, 0.9)
-    assert work.output_ratio.terms < work.compactions
+    # One into the last came after the newest merge of level 0.
+    assert (work.output_ratio.terms, work.last_output_ratio.terms) == (MIN_CYCLES, MIN_CYCLES + 1)
 
 
 @pytest.mark.parametrize(("met", "expected"), [(3, 1.0), (1, 1 / 3), (0, 0.0)])
@@ -201,8 +206,7 @@ def test_records_of_another_load_before_do_not_count() -> None:
     work = flush_work(a_log(recent_flushes=fill + small))
     assert work is not None
     assert work.user_bytes_per_entry is not None
-    assert work.user_bytes_per_entry.value == 111.0
-    assert work.flushes == 3
+    assert (work.user_bytes_per_entry.value, work.user_bytes_per_entry.terms) == (111.0, 3)
 
 
 def test_one_odd_flush_is_no_other_load() -> None:
@@ -210,7 +214,8 @@ def test_one_odd_flush_is_no_other_load() -> None:
     flushes = (a_flush(1.0), a_flush(2.0, entries=100), a_flush(3.0), a_flush(4.0))
     work = flush_work(a_log(recent_flushes=flushes))
     assert work is not None
-    assert work.flushes == 4
+    assert work.user_bytes_per_entry is not None
+    assert work.user_bytes_per_entry.terms == 4
 
 
 def test_the_column_family_that_is_written_most_is_the_one_described() -> None:

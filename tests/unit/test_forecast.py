@@ -15,14 +15,13 @@ from agent.forecast.forecast import (
 )
 from agent.forecast.series import Flushes
 from agent.readings import Known, Missing, value_of
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
 from probes.rocksdb.samples import (
-    ColumnFamilyOptions,
     ColumnFamilyShape,
     FlushEvent,
     LevelShape,
     LogSample,
     ManifestSample,
-    OptionsSample,
     StallCondition,
     WalSample,
 )

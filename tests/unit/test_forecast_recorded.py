@@ -13,14 +13,13 @@ from agent.forecast.capacity_plan import SMaxInterval
 from agent.forecast.forecast import ForecastObservation, StallForecast, StallOutlook
 from agent.forecast.score import ForecastScore, ScoreSummary
 from agent.readings import Known, Missing
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
 from probes.rocksdb.samples import (
-    ColumnFamilyOptions,
     ColumnFamilyShape,
     FlushEvent,
     LevelShape,
     LogSample,
     ManifestSample,
-    OptionsSample,
     StallCondition,
     WalSample,
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.forecast.score import ForecastScore, ScoreSummary
+from agent.forecast.score import KEPT_LEADS, ForecastScore, ScoreSummary
 from agent.readings import Known, Missing, Quantity
 
 NEVER = Known(math.inf, "forecast", 0.0)
@@ -33,7 +33,7 @@ def test_the_lead_is_counted_from_the_announcement_that_stood() -> None:
         (60, soon(50), False),
         (100, soon(5), True),
     )
-    assert (summary.lead_seconds, summary.stalls, summary.useful_lead_ratio) == ((80.0,), 1, 1.0)
+    assert (summary.lead_seconds, summary.stalls, summary.announced_stalls) == ((80.0,), 1, 1)
 
 
 def test_an_unknown_forecast_does_not_break_an_announcement() -> None:
@@ -45,13 +45,13 @@ def test_an_unknown_forecast_does_not_break_an_announcement() -> None:
 def test_a_stall_without_announcement_has_no_lead() -> None:
     """It counts, with a lead of 0."""
     summary = scored((0, NEVER, False), (10, soon(0), True))
-    assert (summary.lead_seconds, summary.useful_lead_ratio) == ((0.0,), 0.0)
+    assert (summary.lead_seconds, summary.stalls, summary.announced_stalls) == ((0.0,), 1, 0)
 
 
-def test_a_stall_while_the_forecast_was_unknown_is_counted_apart() -> None:
+def test_a_stall_while_the_forecast_was_unknown_does_not_count() -> None:
     """No forecast was wrong there."""
     summary = scored((0, UNKNOWN, False), (10, soon(0), True))
-    assert (summary.stalls, summary.unknown_stalls, summary.useful_lead_ratio) == (0, 1, None)
+    assert (summary.stalls, summary.lead_seconds) == (0, ())
 
 
 def test_stop_and_go_is_one_stall() -> None:
@@ -64,8 +64,8 @@ def test_stop_and_go_is_one_stall() -> None:
 def test_a_stall_long_after_the_last_is_another() -> None:
     """Ten minutes without one begin a new episode."""
     quiet = [(float(at), NEVER, False) for at in range(20, 700, 20)]
-    summary = scored((0, soon(0), True), *quiet, (700, soon(0), True))
-    assert (summary.stalls, summary.unknown_stalls) == (1, 1)
+    summary = scored((0, NEVER, False), (10, soon(0), True), *quiet, (700, soon(0), True))
+    assert summary.stalls == 2
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_a_flickering_announcement_is_one_alarm() -> None:
     flicker = [(float(at), soon(60) if at % 40 else NEVER, False) for at in range(0, 600, 20)]
     calm = [(float(at), NEVER, False) for at in range(600, 4000, 20)]
     summary = scored(*flicker, *calm)
-    assert (summary.false_alarms, summary.pending_alarms) == (1, 0)
+    assert summary.false_alarms == 1
 
 
 def test_an_announcement_that_stands_past_its_deadline_is_false_and_starts_anew() -> None:
     """ "In a minute" for forty minutes is one false alarm per deadline that passed."""
     summary = scored(*((float(at), soon(60), False) for at in range(0, 1900, 20)))
-    assert (summary.false_alarms, summary.pending_alarms) == (3, 1)
+    assert summary.false_alarms == 3
 
 
 def test_what_is_announced_after_a_stall_belongs_to_it() -> None:
@@ -102,27 +102,25 @@ def test_what_is_announced_after_a_stall_belongs_to_it() -> None:
         (20, soon(0), False),
         *((float(at), NEVER, False) for at in range(40, 2000, 20)),
     )
-    assert (summary.false_alarms, summary.pending_alarms) == (0, 0)
+    assert summary.false_alarms == 0
 
 
-def test_the_daily_rate_is_over_the_time_with_a_known_forecast() -> None:
-    """An hour observed with one false alarm is 24 a day, hours without forecast aside."""
-    ticks = [(0.0, soon(60), False)]
-    ticks += [(float(at), NEVER, False) for at in range(60, 3601, 60)]
-    ticks += [(float(at), UNKNOWN, False) for at in range(3660, 7200, 60)]
+def test_stalls_are_counted_however_many_leads_are_remembered() -> None:
+    """What Prometheus is given as a counter never goes back."""
+    foretold = KEPT_LEADS
+    at, ticks = 0.0, []
+    for number in range(foretold + 5):
+        first = soon(100) if number < foretold else NEVER
+        ticks += [(at, NEVER, False), (at + 1.0, first, False), (at + 101.0, soon(0), True)]
+        at += 1000.0
     summary = scored(*ticks)
-    assert summary.observed_seconds == 3660.0
-    assert summary.false_alarms_per_day == 86400.0 / 3660.0
+    assert (summary.stalls, summary.announced_stalls) == (foretold + 5, foretold)
+    assert len(summary.lead_seconds) == KEPT_LEADS
 
 
 def test_nothing_seen_is_no_score() -> None:
-    """Ratios of nothing are None."""
-    summary = scored()
-    assert (
-        summary.useful_lead_ratio,
-        summary.median_lead_seconds,
-        summary.false_alarms_per_day,
-    ) == (None, None, None)
+    """The median of nothing is None."""
+    assert scored() == ScoreSummary(0, 0, None, (), 0)
 
 
 TICK = st.tuples(

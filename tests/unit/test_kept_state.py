@@ -65,13 +65,11 @@ def test_every_file_that_is_kept_has_a_budget(tmp_path: Path) -> None:
         assert all(isinstance(file.budget, FileBudget) for file in files.values())
 
 
-def test_without_a_directory_nothing_is_kept_and_that_is_said(
-    log: list[dict[str, object]],
-) -> None:
-    """Once, and what follows from it; the daemon runs all the same."""
+def test_without_a_directory_nothing_is_kept(log: list[dict[str, object]]) -> None:
+    """The daemon runs all the same. Whoever chose none has said so; here is what follows."""
     with run(None) as kept:
         assert (kept.book, kept.history) == (AlertBook(), None)
-    assert [entry["event"] for entry in log] == ["state_not_kept", "wear_budget_not_kept"]
+    assert [entry["event"] for entry in log] == ["wear_budget_not_kept"]
 
 
 def test_a_second_agent_in_a_directory_is_told_to_take_another(

@@ -7,7 +7,7 @@ import pytest
 
 from agent.learning.labels import RawEstimate
 from agent.learning.learning import DatabaseKey, LearnedView, Learning, raw_estimate, raw_prediction
-from agent.learning.memory import DeviceIdentity, LearnedState, decode, encode
+from agent.learning.memory import MAX_ENTRIES, DeviceIdentity, LearnedState, decode, encode
 from agent.learning.observation import EpisodeObservation
 from agent.models.estimate import Estimate, MissingInput
 from agent.models.v4 import predict
@@ -203,6 +203,21 @@ def test_a_database_that_is_not_watched_any_more_stays_in_the_memory() -> None:
     (entry,) = host.learning.memory(WALL + host.at).databases
     assert (entry.path, entry.episodes_total, len(entry.labels)) == ("/db", 1, 1)
     assert host.run(20, 3_000).calibrated["bottleneck"].labels == 1
+
+
+@pytest.mark.parametrize(("others", "labels"), [(MAX_ENTRIES - 1, 1), (MAX_ENTRIES, 0)])
+def test_databases_that_come_and_go_for_ever_are_not_all_kept(others: int, labels: int) -> None:
+    """Each under a path of its own: those that left first are forgotten, as they are when saved."""
+    host = Host()
+    host.episode()
+    host.learning.forget("/db")
+    home = host.key
+    for number in range(others):
+        host.key = replace(home, path=f"/jobs/{number}/db")
+        host.run(10, 1_000)
+        host.learning.forget(host.key.path)
+    host.key = home
+    assert host.run(20, 3_000).calibrated["bottleneck"].labels == labels
 
 
 def test_predictions_that_are_no_rate_are_left_out() -> None:

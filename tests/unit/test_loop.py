@@ -19,6 +19,7 @@ from agent.reload_plan import ConfigLoad
 from agent.simulator import InlineSimulator
 from agent.snapshot import Snapshot
 from probes.clock import SystemClock
+from tests.unit.model_inputs_samples import model_inputs
 from tests.unit.snapshots import WALL, alerts, busy_database, snapshot
 
 
@@ -174,6 +175,13 @@ def test_a_database_is_told_of_when_it_comes_changes_and_goes(lines: LogCapture)
     ) == ["database_watched", "database_changed", "database_forgotten"]
 
 
+def test_an_alert_of_a_database_that_comes_back_is_told_again(lines: LogCapture) -> None:
+    """It went with its database; and of those that never come back nothing is kept."""
+    active = next(state for state in alerts() if state.active)
+    alerted = dataclasses.replace(quiet(), alerts=(active,))
+    assert written(lines, quiet(), alerted, alerted, quiet(), alerted) == ["alert_began"] * 2
+
+
 class ScriptedWatch:
     """Stands for the probes: each collection is the next step, an exception is raised."""
 
@@ -196,6 +204,9 @@ class Passing:
     def advance(self, findings: Any) -> Any:
         return findings
 
+    def take_simulated(self, database: str, answer: Any, at: float) -> None:
+        pass
+
     def simulations_due(self, now: float) -> tuple[()]:
         return ()
 
@@ -203,7 +214,12 @@ class Passing:
         return {}
 
 
-def loop_of(lines: LogCapture, published: Published, *steps: object) -> Loop:
+def loop_of(
+    lines: LogCapture,
+    published: Published,
+    *steps: object,
+    simulator: InlineSimulator | None = None,
+) -> Loop:
     return Loop(
         cast(HostWatch, ScriptedWatch(*steps)),
         cast(HostState, Passing()),
@@ -211,7 +227,7 @@ def loop_of(lines: LogCapture, published: Published, *steps: object) -> Loop:
         SystemClock(),
         logger(lines),
         0.01,
-        InlineSimulator(),
+        simulator or InlineSimulator(),
     )
 
 
@@ -300,6 +316,17 @@ def test_a_loop_that_was_stopped_does_not_tick(lines: LogCapture) -> None:
     loop.run()
 
     assert published.get() is None
+
+
+def test_the_simulator_forgets_databases_that_are_not_watched_any_more(lines: LogCapture) -> None:
+    """Where they come and go, what was simulated of each would stay for ever."""
+    watched = with_incarnation(1)
+    (name,) = (database.name for database in watched.databases)
+    simulator = InlineSimulator()
+    for asked in (name, "gone"):
+        simulator.submit(asked, model_inputs())
+    run_until_used_up(loop_of(lines, Published(), watched, simulator=simulator), 1)
+    assert list(simulator.answers()) == [name]
 
 
 def test_stop_ends_the_wait_for_the_next_tick(lines: LogCapture) -> None:

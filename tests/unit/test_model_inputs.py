@@ -14,7 +14,7 @@ from agent.inputs.tree_options import NEVER
 from agent.models.lsm import ModelInputs
 from agent.readings import Known, Missing, Quantity
 from agent.snapshot import DeviceSnapshot
-from probes.rocksdb.samples import OptionsSample
+from probes.rocksdb.options_samples import OptionsSample
 from tests.unit.agent_samples import (
     ABSENT,
     a_compaction,

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agent.learning.memory import CapacityMemory, DeviceIdentity, ProbingMemory, RunsMemory
+from agent.learning.memory import (
+    MAX_ENTRIES,
+    CapacityMemory,
+    DeviceIdentity,
+    ProbingMemory,
+    RunsMemory,
+)
 from agent.learning.probing_memories import OLD_SECONDS, News, ProbingMemories
 
 WALL = 1.7e9
@@ -64,3 +70,14 @@ def test_a_device_that_was_neither_measured_nor_tried_is_not_kept() -> None:
     memories = ProbingMemories(())
     assert memories.remember(ProbingMemory(DRIVE, None, RunsMemory(), WALL)) is News.NONE
     assert memories.all() == ()
+
+
+def test_a_host_on_which_volumes_come_and_go_forgets_those_seen_longest_ago() -> None:
+    """As many are kept as are saved."""
+    memories = ProbingMemories(())
+    volumes = [DeviceIdentity("sda", 10**12, f"volume {n}") for n in range(MAX_ENTRIES)]
+    for volume in [DRIVE, *volumes[:-1], DRIVE, volumes[-1]]:
+        memories.remember(replace(ENTRY, device=volume))
+    assert len(memories.all()) == MAX_ENTRIES
+    assert memories.get(DRIVE) is not None
+    assert memories.get(volumes[0]) is None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -33,6 +33,7 @@ from agent.simulator import InlineSimulator
 from probes.clock import SystemClock
 from tests.unit.agent_samples import database_findings, findings_of, on_device
 from tests.unit.budgets import Budget
+from tests.unit.patience import eventually
 from tests.unit.recordings import HEADER, captured_ticks
 
 SOON = 20.0
@@ -64,7 +65,7 @@ def recorder_of(
 
 def recorded(recorder: Recorder, ticks: tuple[Findings, ...]) -> None:
     """Record these ticks, one after the other."""
-    recorder.start()
+    recorder.start(SOON)
     for tick in ticks:
         recorder.take(tick)
     recorder.close(SOON)
@@ -133,7 +134,7 @@ def test_an_existing_file_is_not_touched(tmp_path: Path, lines: LogCapture) -> N
 
     for name in ("x.rec", "link"):
         with pytest.raises(RecordError, match="exists already; choose another name or remove it"):
-            recorder_of(tmp_path / name, lines)
+            recorder_of(tmp_path / name, lines).start(SOON)
     assert (tmp_path / "x.rec").read_text() == "precious"
     assert not (tmp_path / "elsewhere").exists()
 
@@ -141,7 +142,7 @@ def test_an_existing_file_is_not_touched(tmp_path: Path, lines: LogCapture) -> N
 def test_a_place_that_does_not_exist_is_named(tmp_path: Path, lines: LogCapture) -> None:
     """With the reason of the system."""
     with pytest.raises(RecordError, match="cannot be made: No such file or directory"):
-        recorder_of(tmp_path / "nowhere" / "x.rec", lines)
+        recorder_of(tmp_path / "nowhere" / "x.rec", lines).start(SOON)
 
 
 @pytest.mark.parametrize("place", ["db", "db/sub", "link", "tables"])
@@ -153,7 +154,9 @@ def test_nothing_is_recorded_into_a_database(tmp_path: Path, lines: LogCapture, 
     (tmp_path / "tables").mkdir()
 
     with pytest.raises(RecordError, match="lies in the database"):
-        recorder_of(tmp_path / place / "x.rec", lines, databases=(str(tmp_path / "tables"),))
+        recorder_of(tmp_path / place / "x.rec", lines, databases=(str(tmp_path / "tables"),)).start(
+            SOON
+        )
     assert not list(tmp_path.rglob("x.rec"))
 
 
@@ -194,7 +197,7 @@ def test_ticks_that_find_no_room_are_counted(tmp_path: Path, lines: LogCapture) 
     recorder = recorder_of(path, lines)
     for number in range(QUEUED_TICKS + 3):
         recorder.take(replace(tick, at=float(number)))
-    recorder.start()
+    recorder.start(SOON)
     recorder.close(SOON)
     recording = open_recording(str(path))
 
@@ -236,17 +239,78 @@ def test_findings_that_cannot_be_recorded_end_the_recording_only(
     assert [line["event"] for line in lines.entries[1:]] == ["recording_failed"]
 
 
-def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, lines: LogCapture) -> None:
-    """The daemon ends in time, without what was not written; nothing here takes from the queue."""
-    path = tmp_path / "x.rec"
+@contextmanager
+def no_file_is_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Before the end of the block, as in a directory on a dead disk."""
+    disk_answers = threading.Event()
+    really_open = os.open
+
+    def waiting_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if str(path).endswith(".rec"):
+            disk_answers.wait()
+        return really_open(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", waiting_open)
+        try:
+            yield
+        finally:
+            disk_answers.set()
+
+
+def test_a_recording_on_a_dead_disk_begins_once_that_answers(
+    tmp_path: Path, lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it; the first ticks are in it."""
+    path, ticks = tmp_path / "x.rec", captured_ticks("v9.8.4")
     recorder = recorder_of(path, lines)
-    for _ in range(QUEUED_TICKS + 1):
+    with no_file_is_made(monkeypatch):
+        recorder.start(0.01)
+        for tick in ticks[:3]:
+            recorder.take(tick)
+    for tick in ticks[3:5]:
+        recorder.take(tick)
+    recorder.close(SOON)
+
+    assert list(map(as_recorded, ticks[:5])) == list(open_recording(str(path)))
+    assert [line["event"] for line in lines.entries] == ["recording_silent", "recording"]
+
+
+def test_a_mistake_that_a_dead_disk_has_hidden_is_told_later(
+    tmp_path: Path, lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the daemon runs, and goes on."""
+    path = tmp_path / "x.rec"
+    path.write_text("precious")
+    recorder = recorder_of(path, lines)
+    with no_file_is_made(monkeypatch):
+        recorder.start(0.01)
         recorder.take(findings_of(0.0))
 
-    recorder.close(0.01)
+    assert eventually(lambda: len(lines.entries) == 2)
+    assert ending(lines) == [
+        (
+            "recording_stopped",
+            f"--record {path}: exists already; choose another name or remove it",
+        )
+    ]
+    recorder.take(findings_of(1.0))
+    recorder.close(SOON)
+    assert path.read_text() == "precious"
 
-    assert path.read_bytes() == b""
-    assert lines.entries == []
+
+def test_closing_does_not_wait_for_a_disk_that_hangs(
+    tmp_path: Path, lines: LogCapture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon ends in time, without what was not written."""
+    recorder = recorder_of(tmp_path / "x.rec", lines)
+    with no_file_is_made(monkeypatch):
+        recorder.start(0.01)
+        for _ in range(QUEUED_TICKS + 1):
+            recorder.take(findings_of(0.0))
+        recorder.close(0.01)
+
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_the_facts_of_this_host_are_known() -> None:
@@ -285,7 +349,7 @@ def test_a_tick_is_recorded_before_it_is_decided_on(tmp_path: Path, lines: LogCa
     """What made the decisions fail is what one wants to replay."""
     path, reached = tmp_path / "x.rec", threading.Event()
     recorder = recorder_of(path, lines)
-    recorder.start()
+    recorder.start(SOON)
     loop = Loop(
         cast(HostWatch, OneTick(findings_of(7.0))),
         cast(HostState, Failing(reached)),

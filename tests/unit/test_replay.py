@@ -1,7 +1,7 @@
 """A replay says what the daemon would have said, as a table, as JSON, or in one line of error."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -70,6 +70,9 @@ class Simulating:
 
     def answers(self) -> Mapping[str, Simulated | Missing]:
         return self._answers
+
+    def keep(self, databases: Collection[str]) -> None:
+        pass
 
     def close(self) -> None:
         pass

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import rocksdict
 
-from probes.errors import ProbeError
 from probes.rocksdb import discover
-from probes.rocksdb.discover import DatabaseSearch, describe_database, discover_databases
+from probes.rocksdb.discover import DatabaseSearch, discover_databases
 from probes.scratch import SCRATCH_DATABASE_PREFIX
+from tests.unit.patience import PATIENCE_SECONDS
 from tests.unit.test_rocksdb_fingerprint import (
     lock_line,
     proc_with_locks,
@@ -53,7 +53,6 @@ def test_a_database_open_in_a_process_of_this_host_is_found(tmp_path: Path) -> N
     assert Path("/proc/self/comm").read_text().strip() == found.owner_command
     assert size_of(tmp_path / "db") == found.size_bytes
     assert found.rocksdb_version is not None
-    assert found == describe_database(str(tmp_path / "db"))
     database.close()
     assert (str(tmp_path / "db"), os.getpid()) not in paths("/proc")
 
@@ -72,21 +71,6 @@ def test_a_calibrations_own_database_is_passed_over(tmp_path: Path) -> None:
 
     assert str(watched) in found
     assert str(scratch) not in found
-
-
-def test_a_closed_database_can_be_described(tmp_path: Path) -> None:
-    """The operator may name a database that nobody has open now."""
-    path = create(tmp_path / "db")
-    found = describe_database(str(path))
-    assert (found.pid, found.owner_command, found.owner_uid) == (None, None, None)
-    assert size_of(path) == found.size_bytes
-
-
-def test_describing_what_is_no_database_is_a_failure(tmp_path: Path) -> None:
-    """A wrong path is named, not described."""
-    with pytest.raises(ProbeError) as caught:
-        describe_database(str(tmp_path))
-    assert caught.value.reason == "not_rocksdb"
 
 
 def test_several_databases_of_one_process_are_found_once_each(tmp_path: Path) -> None:
@@ -186,6 +170,59 @@ def test_a_database_that_does_not_answer_hides_no_other(
     assert results[0].silent[0].pid == 41
     assert looks_while_silent == 1
     assert [found.path for found in after.databases] == [str(hung), str(good)]
+
+
+def several(tmp_path: Path, count: int) -> tuple[list[str], str]:
+    """Databases of one process, and where the kernel lists their locks."""
+    made = [create(tmp_path / f"db{number}") for number in range(count)]
+    proc = proc_with_locks(
+        tmp_path / "proc", "".join(lock_line(path / "LOCK", 41) for path in made)
+    )
+    process(proc, 41, *(path / "LOCK" for path in made))
+    return [str(path) for path in made], str(proc)
+
+
+def test_all_databases_are_looked_at_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many on dead disks cost the time of one. Here none answers before all are asked."""
+    made, proc = several(tmp_path, 4)
+    all_asked = threading.Barrier(len(made), timeout=PATIENCE_SECONDS)
+    is_rocksdb = discover._is_rocksdb
+    monkeypatch.setattr(
+        discover, "_is_rocksdb", lambda path: all_asked.wait() >= 0 and is_rocksdb(path)
+    )
+    found = DatabaseSearch(proc, look_seconds=PATIENCE_SECONDS).read()
+    assert [database.path for database in found.databases] == made
+
+
+def test_of_very_many_databases_all_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though not all are asked at once."""
+    made, proc = several(tmp_path, 5)
+    monkeypatch.setattr(discover, "LOOKS_AT_ONCE", 2)
+    found = DatabaseSearch(proc, look_seconds=PATIENCE_SECONDS).read()
+    assert [database.path for database in found.databases] == made
+
+
+def test_a_lock_that_is_open_twice_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise each search would leave another thread on a dead disk."""
+    path = create(tmp_path / "db")
+    proc = proc_with_locks(tmp_path / "proc", lock_line(path / "LOCK", 41))
+    process(proc, 41, path / "LOCK", path / "LOCK")
+    looks = []
+    is_rocksdb = discover._is_rocksdb
+
+    def looked_at(looked: str) -> bool:
+        looks.append(looked)
+        return is_rocksdb(looked)
+
+    monkeypatch.setattr(discover, "_is_rocksdb", looked_at)
+    assert [(str(path), 41)] == paths(proc)
+    assert looks == [str(path)]
 
 
 def test_no_proc_at_all_finds_nothing(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from probes.clock import SystemClock
 from probes.errors import ProbeError
-from probes.rocksdb.discover import describe_database
+from probes.rocksdb.discover import discover_databases
 from probes.rocksdb.files import NotAFile, open_regular
 from probes.rocksdb.fingerprint import FingerprintProbe
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.manifest import ManifestProbe
 from probes.rocksdb.options import OptionsProbe
 from probes.rocksdb.wal import WalProbe
+from tests.unit.test_rocksdb_fingerprint import lock_line, proc_with_locks, process
 
 CAPTURED = Path(__file__).parents[1] / "data" / "rocksdb" / "v9.8.4"
 
@@ -92,14 +93,18 @@ def test_no_probe_hangs_on_what_is_not_a_file(tmp_path: Path, probe: str, obstac
     assert name in caught.value.detail
 
 
-def test_a_directory_with_a_pipe_for_a_log_is_described_without_a_version(tmp_path: Path) -> None:
+def test_a_database_with_a_pipe_for_a_log_is_found_without_a_version(tmp_path: Path) -> None:
     """Discovery looks into every LOG it finds."""
     database = tmp_path / "db"
     shutil.copytree(CAPTURED, database)
-    assert describe_database(str(database)).rocksdb_version == "9.8.4"
+    (database / "LOCK").touch()
+    proc = proc_with_locks(tmp_path / "proc", lock_line(database / "LOCK", 41))
+    process(proc, 41, database / "LOCK")
+    (before,) = discover_databases(str(proc)).databases
     (database / "LOG").unlink()
     os.mkfifo(database / "LOG")
-    assert describe_database(str(database)).rocksdb_version is None
+    (after,) = discover_databases(str(proc)).databases
+    assert (before.rocksdb_version, after.rocksdb_version) == ("9.8.4", None)
 
 
 @pytest.mark.parametrize(

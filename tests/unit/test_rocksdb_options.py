@@ -16,7 +16,7 @@ from probes.rocksdb.options import (
     OptionsProbe,
     parse_options,
 )
-from probes.rocksdb.samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample, UniversalOptions
 
 CAPTURED = sorted(Path(__file__).parent.parent.glob("data/rocksdb/*/OPTIONS-*"))
 

@@ -14,8 +14,7 @@ from agent.simulator import ChildProcessSimulator, InlineSimulator
 from probes.command import CompletedCommand, Guard, ProcessGroupRunner
 from probes.errors import ProbeFailed
 from tests.unit.model_inputs_samples import model_inputs
-
-PATIENCE_SECONDS = 60.0
+from tests.unit.patience import eventually
 
 
 class FakeRunner:
@@ -50,13 +49,28 @@ class FakeRunner:
                 self._running -= 1
 
 
+def answer_of(simulator: ChildProcessSimulator, database: str) -> Simulated | Missing:
+    """The first one, once it is there."""
+
+    def is_there() -> bool:
+        answer = simulator.answers()[database]
+        return isinstance(answer, Simulated) or answer.reason != "not_simulated_yet"
+
+    assert eventually(is_there)
+    return simulator.answers()[database]
+
+
+def comes_to_answer(simulator: ChildProcessSimulator, expected: Simulated) -> bool:
+    return eventually(lambda: simulator.answers() == {"db": expected})
+
+
 def test_a_child_process_finds_what_the_simulator_finds() -> None:
     """The real child, started as the daemon does: the very same answer."""
     simulator = ChildProcessSimulator(ProcessGroupRunner())
-    simulator.submit("db", model_inputs())
-    assert simulator.wait_until_idle(PATIENCE_SECONDS)
     inputs = model_inputs()
-    assert simulator.answers() == {"db": Simulated(inputs, simulate(inputs))}
+    simulator.submit("db", inputs)
+    assert answer_of(simulator, "db") == Simulated(inputs, simulate(inputs))
+    assert list(simulator.answers()) == ["db"]
     simulator.close()
 
 
@@ -64,8 +78,7 @@ def test_inputs_without_sense_come_back_as_a_reason() -> None:
     """Through the child: what is wrong, not a traceback."""
     simulator = ChildProcessSimulator(ProcessGroupRunner())
     simulator.submit("db", model_inputs(host={"cpu_cores": 0.0}))
-    assert simulator.wait_until_idle(PATIENCE_SECONDS)
-    answer = simulator.answers()["db"]
+    answer = answer_of(simulator, "db")
     assert isinstance(answer, Missing)
     assert answer.reason == "simulator_failed"
     assert "cpu_cores must be a positive number" in answer.detail
@@ -87,8 +100,7 @@ def test_a_child_that_fails_is_a_reason(
     """Late, killed, broken, or talking nonsense."""
     simulator = ChildProcessSimulator(FakeRunner(outcome))
     simulator.submit("db", model_inputs())
-    assert simulator.wait_until_idle(PATIENCE_SECONDS)
-    answer = simulator.answers()["db"]
+    answer = answer_of(simulator, "db")
     assert isinstance(answer, Missing)
     assert answer.reason == reason
     simulator.close()
@@ -102,8 +114,7 @@ def test_an_answer_comes_with_the_inputs_it_was_made_from() -> None:
     for at in (0.0, 60.0):
         inputs = msgspec.structs.replace(model_inputs(), at=at)
         simulator.submit("db", inputs)
-        assert simulator.wait_until_idle(PATIENCE_SECONDS)
-        assert simulator.answers() == {"db": Simulated(inputs, rate)}
+        assert comes_to_answer(simulator, Simulated(inputs, rate))
     assert len(runner.runs) == 2
     simulator.close()
 
@@ -114,7 +125,8 @@ def test_children_run_one_at_a_time() -> None:
     simulator = ChildProcessSimulator(runner)
     for name in ("a", "b", "c"):
         simulator.submit(name, model_inputs())
-    assert simulator.wait_until_idle(PATIENCE_SECONDS)
+    for name in ("a", "b", "c"):
+        answer_of(simulator, name)
     assert len(runner.runs) == 3
     assert runner.at_once == 1
     assert all(run[0] == sys.executable for run in runner.runs)
@@ -139,3 +151,18 @@ def test_inline_simulation_answers_at_once() -> None:
     bad = msgspec.structs.replace(first, host=msgspec.structs.replace(first.host, cpu_cores=0.0))
     simulator.submit("db", bad)
     assert isinstance(simulator.answers()["db"], Missing)
+
+
+def test_databases_that_are_gone_are_forgotten() -> None:
+    """Where they come and go, each under a name of its own, their answers must not pile up."""
+    rate = simulate(model_inputs())
+    runner = FakeRunner(CompletedCommand(0, msgspec.json.encode(rate), b""))
+    for simulator in (InlineSimulator(), ChildProcessSimulator(runner)):
+        for name in ("first", "second", "third"):
+            simulator.submit(name, model_inputs())
+        simulator.keep({"third", "fourth"})
+        # One that runs meanwhile answers afterwards, and goes the next time.
+        assert eventually(lambda: isinstance(simulator.answers()["third"], Simulated))  # noqa: B023
+        simulator.keep({"third", "fourth"})
+        assert list(simulator.answers()) == ["third"]
+        simulator.close()

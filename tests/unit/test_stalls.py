@@ -6,14 +6,13 @@ import pytest
 
 from agent.readings import Known, Missing
 from agent.stalls import background_error, stall_conditions, stall_seconds
+from probes.rocksdb.options_samples import ColumnFamilyOptions, OptionsSample
 from probes.rocksdb.samples import (
     BackgroundError,
-    ColumnFamilyOptions,
     ColumnFamilyShape,
     LevelShape,
     LogSample,
     ManifestSample,
-    OptionsSample,
     StallCondition,
 )
 from tests.unit.agent_samples import (
