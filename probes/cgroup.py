@@ -2,25 +2,20 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
+from probes.cgroup_tree import ControlGroup, cgroup_mounts, control_groups, directories
 from probes.clock import Clock
-from probes.errors import NoData, ProbeFailed
+from probes.errors import NoData
 from probes.kernelfile import read_kernel_file
-from probes.mountinfo import Mount, mounts_of_types, read_mountinfo
 from probes.samples import CgroupLimitsSample
 
-MAX_ANCESTORS = 256
-"""Control groups are a handful deep; a path has at most 2048 components."""
-
 _LIMIT_FILE_BYTES = 256 * 1024
-_CGROUP_LINE = re.compile(rb"^\d{1,10}:([^:\n]*):([^\n]*)$", re.MULTILINE)
 _V1_LIMIT = re.compile(rb"^(\d{1,10}:\d{1,10}) (\d{1,20})$", re.MULTILINE)
 _V2_LIMIT = re.compile(rb"^(\d{1,10}:\d{1,10}) (?:[^\n]* )?wbps=(\d{1,20})(?=\s|\Z)", re.MULTILINE)
 _V2_CPU = re.compile(rb"^(\d{1,20}) (\d{1,20})$", re.MULTILINE)
+_V1_CONTROLLERS = ("blkio", "cpu")
 _V1_WRITE_LIMIT_FILE = "blkio.throttle.write_bps_device"
-_DELETED = " (deleted)"
 
 
 class CgroupLimitsProbe:
@@ -40,103 +35,55 @@ class CgroupLimitsProbe:
     def read(self) -> CgroupLimitsSample:
         """Return the tightest limits; an empty mapping and None when nothing limits the process.
 
-        Raises NoData "process_gone", "not_permitted", "cgroup_not_visible" (the
-        process is outside what this mount or name space shows); ProbeFailed "cgroup_unreadable".
+        Raises NoData "process_gone", "not_permitted", "cgroup_not_visible" (no limit is seen, and a
+        group is outside what this mount or name space shows); ProbeFailed "cgroup_unreadable".
         Sources: kernel Documentation/admin-guide/cgroup-v2.rst (io.max, cpu.max),
         cgroup-v1/blkio-controller.rst, scheduler/sched-bwc.rst.
         """
-        mounts = self._mounts()
+        mounts = cgroup_mounts(self._proc_root)
         writes: dict[str, float] = {}
         cores = math.inf
-        for controllers, path in self._groups():
-            if not controllers:
-                for directory in self._ancestors(mounts, "cgroup2", "", path):
-                    _lower(writes, parse_limits(_content(f"{directory}/io.max"), 2))
-                    cores = min(cores, _v2_cores(_content(f"{directory}/cpu.max")))
-            if "blkio" in controllers:
-                # Version 1 throttles flat: a parent's limit does not bind the groups below it.
-                for directory in islice(self._ancestors(mounts, "cgroup", "blkio", path), 1):
-                    _lower(
-                        writes,
-                        parse_limits(_content(f"{directory}/{_V1_WRITE_LIMIT_FILE}"), 1),
-                    )
-            if "cpu" in controllers:
-                for directory in self._ancestors(mounts, "cgroup", "cpu", path):
-                    cores = min(cores, _v1_cores(directory))
+        hidden: NoData | None = None
+        for group in control_groups(self._pid, self._proc_root):
+            for controller in _limiting(group):
+                try:
+                    found = directories(group, controller, mounts, self._filesystem_root)
+                except NoData as absence:
+                    hidden = absence
+                    continue
+                if not controller:
+                    for directory in found:
+                        _lower(writes, parse_limits(_content(f"{directory}/io.max"), 2))
+                        cores = min(cores, _v2_cores(_content(f"{directory}/cpu.max")))
+                elif controller == "blkio":
+                    # Version 1 throttles flat: a parent's limit does not bind the groups below it.
+                    for directory in found[:1]:
+                        limits = _content(f"{directory}/{_V1_WRITE_LIMIT_FILE}")
+                        _lower(writes, parse_limits(limits, 1))
+                else:
+                    cores = min([cores, *map(_v1_cores, found)])
+        if hidden is not None and not writes and math.isinf(cores):
+            # A limit that is seen counts; that there is none takes a view of everything.
+            raise hidden
         return CgroupLimitsSample(
             at=self._clock.monotonic(),
             write_bytes_per_second=writes,
             cpu_cores=None if math.isinf(cores) else cores,
         )
 
-    def _mounts(self) -> list[Mount]:
-        try:
-            text = read_mountinfo(self._proc_root, "self")
-        except OSError as error:
-            raise ProbeFailed(
-                "cgroup_unreadable", f"{self._proc_root}/self/mountinfo: {error.strerror}"
-            ) from error
-        return list(mounts_of_types(text, ("cgroup", "cgroup2")))
 
-    def _groups(self) -> list[tuple[tuple[str, ...], str]]:
-        """Return (controllers, path) per hierarchy; version 2 has no controllers here."""
-        path = f"{self._proc_root}/{self._pid}/cgroup"
-        try:
-            text = read_kernel_file(path, _LIMIT_FILE_BYTES)
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise NoData(
-                "process_gone", f"{path} does not exist: the process has ended or is hidden"
-            ) from error
-        except PermissionError as error:
-            raise NoData("not_permitted", f"{path} may not be read by this user") from error
-        except OSError as error:
-            raise ProbeFailed(
-                "cgroup_unreadable", f"{path} cannot be read: {error.strerror}"
-            ) from error
-        return [
-            (
-                tuple(name for name in found[1].decode("utf-8", "replace").split(",") if name),
-                found[2].decode("utf-8", "surrogateescape").removesuffix(_DELETED),
-            )
-            for found in _CGROUP_LINE.finditer(text)
-        ]
-
-    def _ancestors(
-        self, mounts: list[Mount], filesystem_type: str, controller: str, path: str
-    ) -> Iterator[str]:
-        """Yield the group's directory and those above it, up to the top of what is mounted.
-
-        A mount may show only a part of the tree (its root), as in a container.
-        """
-        candidates = [
-            mount
-            for mount in mounts
-            if mount.filesystem_type == filesystem_type
-            and (not controller or controller in mount.super_options)
-        ]
-        if not candidates:
-            return
-        for mount in candidates:
-            top = mount.root.rstrip("/")
-            if ".." not in path.split("/") and (path == top or path.startswith(f"{top}/")):
-                break
-        else:
-            raise NoData(
-                "cgroup_not_visible",
-                f"control group {path} of process {self._pid} is outside the mounted part of"
-                " the tree; run the agent in the host's cgroup namespace",
-            )
-        base = self._filesystem_root + mount.mount_point
-        names = [name for name in path[len(top) :].split("/") if name][:MAX_ANCESTORS]
-        for depth in range(len(names), -1, -1):
-            yield "/".join([base, *names[:depth]])
+def _limiting(group: ControlGroup) -> Sequence[str]:
+    """The controllers of a hierarchy whose limits count; "" for all those of version 2."""
+    if not group.controllers:
+        return ("",)
+    return [name for name in group.controllers if name in _V1_CONTROLLERS]
 
 
 def _content(path: str) -> bytes:
     """Return a limit file; empty when the controller is not enabled in this group."""
     try:
         return read_kernel_file(path, _LIMIT_FILE_BYTES)
-    except (OSError, ValueError):  # a NUL in a damaged group path is a ValueError
+    except OSError:
         return b""
 
 

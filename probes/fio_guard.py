@@ -19,7 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from probes.cgroup_tree import ControlGroup, cgroup_mounts, control_groups, directories
 from probes.clock import Clock
+from probes.errors import ProbeError
 from probes.guard_meters import Pressure, WalGrowth
 from probes.kernelfile import read_kernel_file
 from probes.rocksdb.files import open_regular
@@ -189,29 +191,24 @@ class _LogTail:
 
 
 def own_pressure_path(
-    owner_pid: int, proc_root: str = "/proc", cgroup_root: str = "/sys/fs/cgroup"
+    owner_pid: int, proc_root: str = "/proc", filesystem_root: str = ""
 ) -> str | None:
     """The io.pressure file of a database process's control group (v2); None without one.
 
     None, too, when the agent is in that group or below it: its own waiting would count.
     """
     try:
-        theirs = _unified_group(f"{proc_root}/{owner_pid}/cgroup")
-        ours = _unified_group(f"{proc_root}/self/cgroup")
-    except OSError:
+        theirs = _unified_group(owner_pid, proc_root)
+        ours = _unified_group("self", proc_root)
+        if theirs is None or ours is None or ours.within(theirs):
+            return None
+        found = directories(theirs, "", cgroup_mounts(proc_root), filesystem_root)
+    except ProbeError:
         return None
-    if theirs is None or ours is None or f"{ours}/".startswith(theirs.rstrip("/") + "/"):
-        return None
-    for root in (cgroup_root, f"{cgroup_root}/unified"):
-        path = f"{root}{theirs}/io.pressure"
-        if ".." not in theirs.split("/") and os.path.isfile(path):
-            return path
-    return None
+    path = f"{found[0]}/io.pressure"
+    return path if os.path.isfile(path) else None
 
 
-def _unified_group(path: str) -> str | None:
-    """The path of the v2 group in a /proc/<pid>/cgroup (the line "0::/path")."""
-    for line in read_kernel_file(path, 65536).splitlines():
-        if line.startswith(b"0::/"):
-            return os.fsdecode(line[3:])
-    return None
+def _unified_group(process: int | str, proc_root: str) -> ControlGroup | None:
+    groups = control_groups(process, proc_root)
+    return next((group for group in groups if not group.controllers), None)

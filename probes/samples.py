@@ -120,7 +120,7 @@ class BlockDeviceSample:
 
 @dataclass(frozen=True, slots=True)
 class CgroupLimitsSample:
-    """What the control groups of a process allow it, all ancestors considered.
+    """What the control groups of a process allow it, all ancestors that are seen considered.
 
     ``write_bytes_per_second`` is keyed by "major:minor" and holds only devices with a limit;
     ``cpu_cores`` is quota/period or None without a quota.

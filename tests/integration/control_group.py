@@ -1,4 +1,4 @@
-"""A control group with one limit, of version 1 or 2, whichever the host has.
+"""A control group with one limit, of version 1 or 2, whichever has the host's controller.
 
 Sources: the kernel's admin-guide/cgroup-v1/memory.rst, scheduler/sched-bwc.rst, cgroup-v2.rst.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.truth.writer_group import CGROUP_ROOT, unified_root
 from tests.integration.faults import eventually
 
-CGROUPS = Path("/sys/fs/cgroup")
 CPU_PERIOD_MICROSECONDS = 100_000
 
 
@@ -59,10 +59,9 @@ def cpu_group(cores: float) -> Iterator[ControlGroup]:
 
 @contextmanager
 def _group(controller: str, v1: Mapping[str, str], v2: Mapping[str, str]) -> Iterator[ControlGroup]:
-    if (CGROUPS / controller / "cgroup.procs").exists():
-        parent, limits = CGROUPS / controller, v1
-    else:
-        parent, limits = CGROUPS, v2
+    parent, limits = CGROUP_ROOT / controller, v1
+    if not (parent / "cgroup.procs").exists():
+        parent, limits = unified_root(), v2
     try:
         if limits is v2:
             (parent / "cgroup.subtree_control").write_text(f"+{controller}")

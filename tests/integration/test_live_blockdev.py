@@ -1,18 +1,16 @@
-"""The host probes on this machine: its own disk, a real loop device, real control groups."""
+"""The host probes on this machine: its own disk, a real loop device."""
 
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from probes.blockdev import BlockDeviceProbe
-from probes.cgroup import CgroupLimitsProbe
 from probes.clock import SystemClock
 from probes.diskstats import DiskstatsProbe, disk_rates
 from probes.errors import NoData
@@ -198,24 +196,3 @@ def test_pressure_of_this_machine_is_a_ratio_or_absent() -> None:
         pytest.skip(absence.detail)
     assert 0 <= sample.some_avg10_ratio <= 1
     assert sample.some_total_seconds >= 0
-
-
-@needs_root
-def test_a_real_version_1_limit_is_read(disk_directory: Path) -> None:
-    """Set on a group of our own, with a process in it."""
-    devnum = device_of(disk_directory).device.devnum
-    root = Path("/sys/fs/cgroup/blkio")
-    if not (root / "blkio.throttle.write_bps_device").exists():
-        pytest.skip("no version-1 blkio controller here")
-    group = root / f"smaxd-test-{os.getpid()}-{threading.get_native_id()}"
-    group.mkdir()
-    try:
-        (group / "blkio.throttle.write_bps_device").write_text(f"{devnum} 52428800")
-        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as member:
-            (group / "cgroup.procs").write_text(str(member.pid))
-            sample = CgroupLimitsProbe(member.pid, SystemClock()).read()
-            assert member.stdin is not None
-            member.stdin.close()
-    finally:
-        group.rmdir()
-    assert sample.write_bytes_per_second[devnum] == 52428800.0

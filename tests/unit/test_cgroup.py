@@ -32,6 +32,12 @@ def read(root: Path) -> CgroupLimitsSample:
     return CgroupLimitsProbe(pid_in(root), FixedClock(), str(root / "proc"), str(root)).read()
 
 
+def assert_not_visible(root: Path) -> None:
+    with pytest.raises(NoData) as caught:
+        read(root)
+    assert caught.value.reason == "cgroup_not_visible"
+
+
 @pytest.fixture(name="v2")
 def _v2(tmp_path: Path) -> Path:
     return Path(shutil.copytree(DATA / "cgroup-v2", tmp_path / "v2"))
@@ -86,11 +92,84 @@ def test_a_hybrid_host_has_both(v1: Path) -> None:
     assert sample.cpu_cores == 0.1
 
 
+def test_a_recorded_hybrid_host_limits_by_both_versions() -> None:
+    """The tighter limit is the parent's in both; the process is in the root group of all others."""
+    expected = CgroupLimitsSample(at=3.0, write_bytes_per_second={"254:0": 8 * MIB}, cpu_cores=1.5)
+    assert expected == read(DATA / "cgroup-hybrid")
+
+
+def test_a_hierarchy_out_of_sight_takes_no_limit_away_that_another_shows(v1: Path) -> None:
+    """Where none shows any, the one out of sight may have one."""
+    groups = v1 / "proc" / str(pid_in(v1)) / "cgroup"
+    cpu = next(line for line in groups.read_text().splitlines() if ":cpu:" in line)
+    groups.write_text(groups.read_text().replace(cpu, "1:cpu:/../elsewhere"))
+    assert CgroupLimitsSample(3.0, {"254:0": 8 * MIB, "7:0": 20 * MIB}, None) == read(v1)
+    for limits in (v1 / "sys").rglob("blkio.throttle.write_bps_device"):
+        limits.write_text("")
+    assert_not_visible(v1)
+
+
 def test_no_limits_are_an_empty_mapping_and_not_an_absence(v2: Path) -> None:
     """Known to be unlimited is not unknown."""
     for name in ("io.max", "cpu.max"):
         for path in (v2 / "sys").rglob(name):
             path.unlink()
+    assert CgroupLimitsSample(3.0, {}, None) == read(v2)
+
+
+@pytest.mark.parametrize("name", ["cgroup-v2-systemd", "cgroup-v2-container"])
+def test_what_systemd_sets_on_a_service_and_two_slices_counts(name: str) -> None:
+    """Seen from a service of the host, and from a container: paths there begin with ".."."""
+    expected = CgroupLimitsSample(at=3.0, write_bytes_per_second={"254:0": 8e6}, cpu_cores=1.5)
+    assert expected == read(DATA / name)
+
+
+def test_a_container_that_was_not_given_the_hosts_tree_knows_nothing(tmp_path: Path) -> None:
+    """Its own tree shows no other group, and the limits of its own say nothing."""
+    container = shutil.copytree(DATA / "cgroup-v2-container", tmp_path / "container")
+    mountinfo = container / "proc/self/mountinfo"
+    lines = mountinfo.read_text().splitlines(keepends=True)
+    mountinfo.write_text("".join(line for line in lines if " /host/" not in line))
+    assert_not_visible(container)
+
+
+def test_a_group_beside_a_namespaces_root_has_no_name_there(tmp_path: Path) -> None:
+    """The mount begins two above the root, the group one above: what that is called is not told."""
+    container = shutil.copytree(DATA / "cgroup-v2-container", tmp_path / "container")
+    (container / "proc" / str(pid_in(container)) / "cgroup").write_text("0::/../db.slice\n")
+    assert_not_visible(container)
+
+
+def test_of_two_mounts_the_one_that_shows_more_of_the_tree_counts(v2: Path) -> None:
+    """In either order."""
+    mountinfo = v2 / "proc/self/mountinfo"
+    whole = mountinfo.read_text()
+    part = "30 23 0:23 /db.slice/rocks.service /part rw,relatime - cgroup2 cgroup2 rw\n"
+    shutil.copytree(v2 / "sys/fs/cgroup/db.slice/rocks.service", v2 / "part")
+    expected = read(v2)
+    for text in (part + whole, whole + part):
+        mountinfo.write_text(text)
+        assert expected == read(v2)
+    assert expected.write_bytes_per_second == {"254:0": 8 * MIB, "254:16": 20 * MIB}
+
+
+def test_a_mount_that_another_lies_over_shows_nothing(v2: Path) -> None:
+    """The mount table lists it all the same."""
+    mountinfo = v2 / "proc/self/mountinfo"
+    expected = read(v2)
+    covered = "20 23 0:23 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n"
+    mountinfo.write_text(covered + mountinfo.read_text())
+    assert expected == read(v2)
+    mountinfo.write_text(covered)
+    assert_not_visible(v2)
+
+
+def test_only_the_root_group_of_a_hierarchy_without_a_mount_is_known(v2: Path) -> None:
+    """Kernels list version 2 where it is mounted nowhere; any other group may have limits."""
+    (v2 / "proc/self/mountinfo").write_text("")
+    groups = v2 / "proc" / str(pid_in(v2)) / "cgroup"
+    assert_not_visible(v2)
+    groups.write_text("0::/\n")
     assert CgroupLimitsSample(3.0, {}, None) == read(v2)
 
 
@@ -113,9 +192,16 @@ def test_a_group_outside_what_is_mounted_is_unknown(v2: Path, root: str, path: s
     text = mountinfo.read_text()
     mountinfo.write_text(text.replace(" / /sys/fs/cgroup ", f" {root} /sys/fs/cgroup "))
     (v2 / "proc" / str(pid_in(v2)) / "cgroup").write_text(f"0::{path}\n")
+    assert_not_visible(v2)
+
+
+def test_a_process_whose_group_was_removed_is_gone(v2: Path) -> None:
+    """The kernel marks the group of a zombie so."""
+    groups = v2 / "proc" / str(pid_in(v2)) / "cgroup"
+    groups.write_text("0::/db.slice/rocks.service (deleted)\n")
     with pytest.raises(NoData) as caught:
         read(v2)
-    assert caught.value.reason == "cgroup_not_visible"
+    assert caught.value.reason == "process_gone"
 
 
 def test_a_process_that_ended_is_no_data(v2: Path) -> None:

@@ -16,6 +16,7 @@ from probes.fio_guard import FioGuard, GuardedDatabase, own_pressure_path
 from probes.samples import FioSample
 from tests.unit.test_fio import CAPTURED, MIB, fake_fio
 
+DATA = Path(__file__).parents[1] / "data" / "proc"
 STALL = (
     "2026/11/21-09:00:00 7f00 [WARN] [/column_family.cc:991] [default] Stopping writes because\n"
 )
@@ -291,22 +292,61 @@ def test_no_descriptor_stays_open(host: Host) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_only_a_group_without_the_agent_tells_of_the_database(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "mount_point"),
+    [("cgroup-v2-systemd", "/sys/fs/cgroup"), ("cgroup-v2-container", "/host/sys/fs/cgroup")],
+)
+def test_a_database_of_another_group_tells_by_its_own_pressure(name: str, mount_point: str) -> None:
+    """Of a service in two slices, from another service and from a container."""
+    root = DATA / name
+    pid = next(int(found.name) for found in (root / "proc").iterdir() if found.name.isdigit())
+    found = own_pressure_path(pid, str(root / "proc"), str(root))
+    group = "db.slice/db-orders.slice/orders.service"
+    assert found == f"{root}{mount_point}/{group}/io.pressure"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "told"),
+    [
+        ("/system.slice/smaxd", "/db", True),
+        ("/db", "/db", False),
+        ("/db/agent", "/db", False),
+        ("/db", "/db/orders", True),
+        ("/dbs", "/db", True),
+        ("/db", "/no-pressure", False),
+        ("/db", "/nowhere", False),
+        ("/", "/..", False),
+        ("/../x", "/..", False),
+        ("/agent", "/", False),
+    ],
+)
+def test_only_a_group_without_the_agent_tells_of_the_database(
+    tmp_path: Path, ours: str, theirs: str, told: bool
+) -> None:
     """In a common group fio's own waiting would count."""
-    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
-    for pid, group in (
-        ("self", "/system.slice/smaxd"),
-        ("7", "/db"),
-        ("8", "/system.slice"),
-        ("9", "/x"),
-    ):
-        (proc / pid).mkdir(parents=True)
-        (proc / pid / "cgroup").write_text(f"4:memory:/m\n0::{group}\n")
-    for group in ("db", "system.slice"):
-        (groups / group).mkdir(parents=True)
-        (groups / group / "io.pressure").touch()
-    found = {pid: own_pressure_path(pid, str(proc), str(groups)) for pid in (7, 8, 9, 10)}
-    assert found == {7: f"{groups}/db/io.pressure", 8: None, 9: None, 10: None}
+    proc = tmp_path / "proc"
+    for process, group in (("self", ours), ("7", theirs)):
+        (proc / process).mkdir(parents=True)
+        (proc / process / "cgroup").write_text(f"4:memory:/m\n0::{group}\n")
+    root, top = ("/..", "/..") if ".." in theirs else ("/", "")
+    (proc / "self" / "mountinfo").write_text(f"31 23 0:26 {root} /tree rw - cgroup2 cgroup2 rw\n")
+    below = tmp_path / "tree" / theirs.removeprefix(top).lstrip("/")
+    if theirs != "/nowhere":
+        below.mkdir(parents=True)
+    if theirs not in {"/nowhere", "/no-pressure"}:
+        (below / "io.pressure").touch()
+    found = own_pressure_path(7, str(proc), str(tmp_path))
+    assert found == (f"{below}/io.pressure" if told else None)
+
+
+def test_a_process_that_ended_has_no_pressure(tmp_path: Path) -> None:
+    """Nor has one where there are no control groups."""
+    (tmp_path / "self").mkdir()
+    assert own_pressure_path(7, str(tmp_path), str(tmp_path)) is None
+    for process in ("7", "self"):
+        (tmp_path / process).mkdir(exist_ok=True)
+        (tmp_path / process / "cgroup").write_text("")
+    assert own_pressure_path(7, str(tmp_path), str(tmp_path)) is None
 
 
 def aborted_run(

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.bench.processes import Program, free_port, smaxd_command
 from tests.bench.truth.slow_device import SlowDevice
-from tests.bench.truth.writer_group import CGROUP_ROOT
+from tests.bench.truth.writer_group import io_hierarchy
 
 TICK_SECONDS = 5
 ASK_SECONDS = 4.0
@@ -41,9 +41,8 @@ class Agent:
             self.recording = directory / "recording.gz"
             argv += ["--record", str(self.recording)]
         if not limit_visible:
-            blkio = CGROUP_ROOT / "blkio"
-            hidden = blkio if blkio.exists() else CGROUP_ROOT
-            argv = ["unshare", "--mount", "sh", "-c", HIDE_LIMIT, "sh", str(hidden), *argv]
+            hide = ["unshare", "--mount", "sh", "-c", HIDE_LIMIT, "sh", str(io_hierarchy())]
+            argv = [*hide, *argv]
         environ = _environment(state)
         self.program = Program(device.group.inside(argv), directory / "smaxd.log", environ)
         device.on_leaving(self.program.end)

@@ -1,7 +1,8 @@
 """A cgroup for the writers: throttled on a disk, with the CPU's priority, and counted.
 
-Version 1 (blkio, cpu, cpuacct) or 2 (io, cpu), whichever the host has. A throttle reaches the
-members only, so everything that writes to the slow device is started inside.
+Version 1 (blkio, cpu, cpuacct) or 2 (io, cpu), whichever has the host's controller for devices: a
+hybrid host has some in either. A throttle reaches the members only, so everything that writes to
+the slow device is started inside.
 
 Sources: the kernel's admin-guide/cgroup-v1/blkio-controller.rst, admin-guide/cgroup-v2.rst.
 """
@@ -53,11 +54,24 @@ class WriterGroup(Protocol):
 
 def make_group(name: str, disk: str) -> WriterGroup:
     """Make the group; OSError when this user may not, RuntimeError without a usable controller."""
-    if (CGROUP_ROOT / "blkio" / "cgroup.procs").exists():
+    root = io_hierarchy()
+    if root.name == "blkio":
         return _Version1(name, disk)
-    if "io" in _words(CGROUP_ROOT / "cgroup.controllers"):
-        return _Version2(name, disk)
+    if "io" in _words(root / "cgroup.controllers"):
+        return _Version2(root, name, disk)
     raise RuntimeError(f"no blkio or io controller below {CGROUP_ROOT}")
+
+
+def unified_root() -> Path:
+    """The root of version 2; where there is none, a directory without any controllers."""
+    hybrid = CGROUP_ROOT / "unified"
+    return hybrid if hybrid.exists() else CGROUP_ROOT
+
+
+def io_hierarchy() -> Path:
+    """The hierarchy with the controller for devices: version 1 where it is mounted, else 2."""
+    version_1 = CGROUP_ROOT / "blkio"
+    return version_1 if (version_1 / "cgroup.procs").exists() else unified_root()
 
 
 class _Version1:
@@ -101,12 +115,12 @@ class _Version1:
 
 
 class _Version2:
-    def __init__(self, name: str, disk: str) -> None:
+    def __init__(self, root: Path, name: str, disk: str) -> None:
         self._disk = disk
-        self._group = CGROUP_ROOT / name
-        wanted = {"io", "cpu", "memory"} & _words(CGROUP_ROOT / "cgroup.controllers")
+        self._group = root / name
+        wanted = {"io", "cpu", "memory"} & _words(root / "cgroup.controllers")
         # Memory, so that writeback is counted for whoever made the pages dirty.
-        (CGROUP_ROOT / "cgroup.subtree_control").write_text(
+        (root / "cgroup.subtree_control").write_text(
             " ".join(f"+{controller}" for controller in sorted(wanted))
         )
         self._group.mkdir(exist_ok=True)
@@ -158,7 +172,7 @@ def disk_written_bytes(disk: str) -> int:
 
 def remove_groups_of_the_dead(prefix: str) -> None:
     """Remove groups ``<prefix><pid>-...`` that a killed run has left behind, if they are empty."""
-    roots = [CGROUP_ROOT, *(CGROUP_ROOT / name for name in ("blkio", "cpu", "cpuacct"))]
+    roots = [unified_root(), *(CGROUP_ROOT / name for name in ("blkio", "cpu", "cpuacct"))]
     for group in (found for root in roots for found in root.glob(f"{prefix}*")):
         pid = group.name.removeprefix(prefix).partition("-")[0]
         if not Path(f"/proc/{pid}").exists():
