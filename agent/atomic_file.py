@@ -68,13 +68,17 @@ class AtomicFile:
         """
         database = enclosing_database(self._directory, ())
         if database is not None:
-            raise OSError(errno.EPERM, f"{self._directory} now lies in the database {database}")
+            why = f"{self._directory} now lies in the database {database}"
+            raise OSError(errno.EPERM, why, self.path)
         refusal = self.budget.ask(replacing_bytes(len(content)))
         if refusal is not None:
-            raise OSError(errno.EDQUOT, refusal)
+            raise OSError(errno.EDQUOT, refusal, self.path)
         before = self.written_bytes
         try:
             self._replace(content, to_owner=to_owner)
+        except OSError as error:
+            error.filename = error.filename or self.path  # what a descriptor meets names no file
+            raise
         finally:
             self.budget.done(self.written_bytes - before)
 

@@ -42,7 +42,7 @@ def sustained_capacity(
     runs = [
         run
         for run in results
-        if run.device.key == device.key
+        if _ran_on(run, device)
         and run.sustained_bytes_per_second is not None
         and wall_seconds - run.measured_wall_seconds <= MAX_AGE_SECONDS
     ]
@@ -68,7 +68,8 @@ def calibrate_estimate(
     runs = [
         run
         for run in results
-        if (run.database, run.device.key, run.options_key) == (path, device.key, options_key)
+        if (run.database, run.options_key) == (path, options_key)
+        and _ran_on(run, device)
         and run.puts_per_second is not None
         and wall_seconds - run.measured_wall_seconds <= MAX_AGE_SECONDS
         and record_bytes is not None
@@ -90,3 +91,8 @@ def calibrate_estimate(
         source="scratch database of smaxd calibrate",
         at=now - age,
     )
+
+
+def _ran_on(run: CalibrationFindings, device: DeviceIdentity) -> bool:
+    """Where no model was told then, it was what has this name and size."""
+    return run.device_key in {device.key, device.nameless_key}

@@ -2,6 +2,7 @@
 
 import os
 
+from agent.database_place import really_at
 from probes.clock import Clock
 from probes.rocksdb.log import LogProbe
 from probes.rocksdb.options import as_reached
@@ -28,7 +29,7 @@ class DatabaseLog:
     def read(self) -> LogSample:
         """As the probe's own."""
         if self._directory is not None:
-            self.real_directory = os.path.realpath(self._directory)
+            self.real_directory = really_at(self._directory)
         try:
             return self._probe.read()
         finally:

@@ -17,6 +17,16 @@ LITTLE_SPACE_RATIO = 0.1
 within the minute, and once there is room again nobody should have to wait for it to be seen."""
 
 
+def really_at(path: str) -> str:
+    """Where a directory lies, links followed; left as it is where they lead to another one: the
+    root of a container's process is a link that reads "/"."""
+    real = os.path.realpath(path)
+    try:
+        return real if os.path.samefile(real, path) else path
+    except OSError:
+        return path if os.path.exists(path) else real
+
+
 class DatabasePlace:
     """Looked at in its slot's thread only: of a dead disk others have what was last seen."""
 
@@ -35,7 +45,7 @@ class DatabasePlace:
 
     def read(self) -> BlockDeviceSample:
         """As the probe's own."""
-        self.real_path = os.path.realpath(self.path)
+        self.real_path = really_at(self.path)
         self._last = self._probe.read()
         return self._last
 

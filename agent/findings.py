@@ -116,12 +116,19 @@ class CalibrationFindings:
 
     measured_wall_seconds: float
     database: str | None  # path
-    device: DeviceIdentity
+    device: str
+    device_size_bytes: int
     options_key: str | None
     record_bytes: float
     puts_per_second: float | None
     sustained_bytes_per_second: float | None
     size_ratio: float | None
+    device_model: str | None = None  # as in BlockDeviceSample
+
+    @property
+    def device_key(self) -> str:
+        """Equal for the same drive across boots."""
+        return DeviceIdentity(self.device, self.device_size_bytes, self.device_model).key
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,3 +41,5 @@ def _call(function: str, *arguments: int) -> None:
         getattr(ctypes.CDLL(None), function)(*arguments)
     except AttributeError:
         pass  # not glibc: one that keeps no free memory, or asks nobody
+    except OSError:
+        pass  # a program without a dynamic linker

@@ -211,7 +211,7 @@ class HostState:
                 findings.at,
                 sustained_capacity(
                     findings.calibrations,
-                    DeviceIdentity.of(device.sample),
+                    self._identities[device.name],
                     findings.at,
                     findings.wall_seconds,
                 ),
@@ -225,8 +225,10 @@ class HostState:
         name, now, wall_seconds = device.name, self._now, self._wall_seconds
         identity = DeviceIdentity.of(device.sample)
         before = self._identities.get(name)
-        self._identities[name] = identity
         renewed = before is not None and before.differs(identity)
+        self._identities[name] = (
+            identity if before is None or renewed else before.seen_again(identity)
+        )
         state = self._devices.get(name)
         if state is not None and not renewed:
             state.follow_clock(now, wall_seconds)

@@ -11,7 +11,6 @@ from agent.config import Config, DatabaseSettings
 from agent.database_watch import DatabaseWatch
 from agent.device_watch import DeviceWatch
 from agent.findings import CalibrationFindings, Findings
-from agent.learning.memory import DeviceIdentity
 from agent.probing.pause_file import PauseProbe
 from agent.probing.scheduler import ProbeRun
 from agent.readings import Known, Missing, printable
@@ -300,9 +299,9 @@ def _calibrations(
         CalibrationFindings(
             measured_wall_seconds=result.measured_wall_seconds,
             database=result.database,
-            device=DeviceIdentity(
-                result.device_name, result.device_size_bytes, result.device_model
-            ),
+            device=result.device_name,
+            device_size_bytes=result.device_size_bytes,
+            device_model=result.device_model,
             options_key=result.options_key,
             record_bytes=float(result.records.record_bytes),
             puts_per_second=result.puts_per_second if result.usable else None,

@@ -110,8 +110,9 @@ class ChildProcessSimulator:
             self._waiting[database] = inputs
             self._answers.setdefault(database, _NOT_YET)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="simulator", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="simulator", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify_all()
 
     def answers(self) -> Mapping[str, Simulated | Missing]:

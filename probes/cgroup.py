@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from probes.cgroup_tree import ControlGroup, cgroup_mounts, control_groups, directories
 from probes.clock import Clock
@@ -44,24 +44,23 @@ class CgroupLimitsProbe:
         writes: dict[str, float] = {}
         cores = math.inf
         hidden: NoData | None = None
-        for group in control_groups(self._pid, self._proc_root):
-            for controller in _limiting(group):
-                try:
-                    found = directories(group, controller, mounts, self._filesystem_root)
-                except NoData as absence:
-                    hidden = absence
-                    continue
-                if not controller:
-                    for directory in found:
-                        _lower(writes, parse_limits(_content(f"{directory}/io.max"), 2))
-                        cores = min(cores, _v2_cores(_content(f"{directory}/cpu.max")))
-                elif controller == "blkio":
-                    # Version 1 throttles flat: a parent's limit does not bind the groups below it.
-                    for directory in found[:1]:
-                        limits = _content(f"{directory}/{_V1_WRITE_LIMIT_FILE}")
-                        _lower(writes, parse_limits(limits, 1))
-                else:
-                    cores = min([cores, *map(_v1_cores, found)])
+        for group, controller in _limiting(control_groups(self._pid, self._proc_root)):
+            try:
+                found = directories(group, controller, mounts, self._filesystem_root)
+            except NoData as absence:
+                hidden = absence
+                continue
+            if not controller:
+                for directory in found:
+                    _lower(writes, parse_limits(_content(f"{directory}/io.max"), 2))
+                    cores = min(cores, _v2_cores(_content(f"{directory}/cpu.max")))
+            elif controller == "blkio":
+                # Version 1 throttles flat: a parent's limit does not bind the groups below it.
+                for directory in found[:1]:
+                    limits = _content(f"{directory}/{_V1_WRITE_LIMIT_FILE}")
+                    _lower(writes, parse_limits(limits, 1))
+            else:
+                cores = min([cores, *map(_v1_cores, found)])
         if hidden is not None and not writes and math.isinf(cores):
             # A limit that is seen counts; that there is none takes a view of everything.
             raise hidden
@@ -72,11 +71,18 @@ class CgroupLimitsProbe:
         )
 
 
-def _limiting(group: ControlGroup) -> Sequence[str]:
-    """The controllers of a hierarchy whose limits count; "" for all those of version 2."""
-    if not group.controllers:
-        return ("",)
-    return [name for name in group.controllers if name in _V1_CONTROLLERS]
+def _limiting(groups: Sequence[ControlGroup]) -> Iterator[tuple[ControlGroup, str]]:
+    """Each group whose limits count, and the controller that sets them; "" for all of version 2.
+
+    A controller is in one hierarchy only: version 2 has none of those that version 1 lists.
+    """
+    of_version_1 = {name for group in groups for name in group.controllers}
+    for group in groups:
+        for name in _V1_CONTROLLERS:
+            if name in group.controllers:
+                yield group, name
+        if not group.controllers and not of_version_1.issuperset(_V1_CONTROLLERS):
+            yield group, ""
 
 
 def _content(path: str) -> bytes:

@@ -111,9 +111,8 @@ def _calibrate(request: Request, environ: Mapping[str, str], clock: Clock) -> in
             state=request.state,
             database_paths=() if subject.path is None else (subject.path,),
         )
-        free_bytes = account.free_bytes
-        ask(request, cap, place.device, free_bytes)
-        _reserve(account, cap.bytes, beyond=request.yes or cap.bytes > free_bytes)
+        within = ask(request, cap, place.device, account.free_bytes)
+        _reserve(account, cap.bytes, beyond=request.yes or not within)
         try:
             return _run(request, environ, clock, place, subject, guard, cap, notes, account)
         finally:

@@ -18,6 +18,7 @@ from agent.calibrate.plan import (
     write_cap,
 )
 from agent.calibrate.text import announcement, size_text
+from agent.readings import Missing
 from probes.blockdev import BlockDeviceProbe
 from probes.cgroup import CgroupLimitsProbe
 from probes.clock import Clock
@@ -163,22 +164,30 @@ def cap_of(request: Request, place: Place) -> WriteCap:
     return cap
 
 
-def ask(request: Request, cap: WriteCap, device: BlockDeviceSample, free_bytes: int) -> None:
-    """Say what will be written; beyond what is free of the wear budget only with consent."""
+def ask(request: Request, cap: WriteCap, device: BlockDeviceSample, free: int | Missing) -> bool:
+    """Say what will be written; beyond what is ``free`` of the wear budget only with consent.
+    Whether it is within."""
     budget = wear_budget_bytes(device.size_bytes)
     text = announcement(cap.bytes, request.seconds, device.device.name, device.mount_point, budget)
     if cap.lowered_for_space:
         text += "; free space allows no more"
     click.echo(text, err=True)
-    if cap.bytes <= free_bytes or request.yes:
-        return
+    within = not isinstance(free, Missing) and cap.bytes <= free
+    if within or request.yes:
+        return within
     if not sys.stdin.isatty():
+        if isinstance(free, Missing):
+            raise Refused(
+                f"what runs may still write within the wear budget is not known: {free.detail} "
+                f"({free.reason}); pass --yes to write all the same"
+            )
         raise Refused(
-            f"more than the {size_text(free_bytes)} that runs may still write within the wear "
+            f"more than the {size_text(free)} that runs may still write within the wear "
             "budget is written only when confirmed: pass --yes, or less with --max-gib"
         )
     if not click.confirm("write it?", default=False, err=True):
         raise NotConfirmed("not confirmed; nothing was written")
+    return within
 
 
 def number_of(options: OptionsText, name: str, default: int) -> int:

@@ -58,11 +58,11 @@ class RunAccount:
         )
 
     @property
-    def free_bytes(self) -> int:
-        """What a run may write now without overdrawing."""
+    def free_bytes(self) -> int | Missing:
+        """What a run may write now without overdrawing; or as ``budget``, why nothing."""
         found = self._read()
         if isinstance(found, Missing):
-            return 0
+            return found
         account, now = found
         return account.remaining_bytes(now) - account.kept_for_files_bytes(now)
 
@@ -134,10 +134,8 @@ def _is_kept(directory: str) -> bool:
     return os.path.lexists(file.path) or file.aside_exists()
 
 
-def _waiting(directory: str, taken: Iterable[str]) -> list[Receipt]:
+def _waiting(directory: str, taken: Iterable[str]) -> tuple[Receipt, ...]:
     """What the daemon has not taken yet."""
-    waiting: list[Receipt] = []
     receipts = Receipts(directory, of_owner=True)
     receipts.remember(taken)
-    held = receipts.take(lambda receipt, _: waiting.append(receipt))
-    return [*waiting, *held]
+    return receipts.new()

@@ -73,9 +73,15 @@ class DeviceIdentity(msgspec.Struct, frozen=True):
         """Whether what has this name later is another device, for all that can be told."""
         if self.size_bytes != later.size_bytes:
             return True
-        if self.lasting or later.lasting:
-            return self.lasting and later.lasting and self.model != later.model
+        if self.lasting and later.lasting:
+            return self.model != later.model
         return None not in {self.instance, later.instance} and self.instance != later.instance
+
+    def seen_again(self, later: Self) -> Self:
+        """The same device later; what could not be read of it then stays as it was known."""
+        return msgspec.structs.replace(
+            later, model=later.model or self.model, instance=later.instance or self.instance
+        )
 
     @property
     def nameless_key(self) -> str:

@@ -37,8 +37,8 @@ class News(Enum):
 
 
 class ProbingMemories:
-    """By the identity of the device; of MAX_ENTRIES, as many as are saved. The others were seen
-    longest ago."""
+    """By the identity of the device; of MAX_ENTRIES, as many as are saved, or of all that there are
+    at a time. The others were seen longest ago."""
 
     def __init__(self, entries: Iterable[ProbingMemory]) -> None:
         self._entries = {entry.device.key: entry for entry in entries}
@@ -53,12 +53,9 @@ class ProbingMemories:
         key = entry.device.key
         if key not in self._entries and entry.capacity is None and entry.runs == RunsMemory():
             return News.NONE
-        self._entries.pop(key, None)
+        if self._entries.pop(key, None) is None:
+            self._make_room(entry.seen_wall_seconds)
         self._entries[key] = entry
-        while len(self._entries) > MAX_ENTRIES:
-            forgotten = next(iter(self._entries))
-            del self._entries[forgotten]
-            self._saved.pop(forgotten, None)
         before = self._saved.get(key) or ProbingMemory(
             entry.device, None, RunsMemory(), entry.seen_wall_seconds
         )
@@ -71,6 +68,15 @@ class ProbingMemories:
             return News.NONE
         self._saved[key] = entry
         return News.LATER if same_runs else News.AT_ONCE
+
+    def _make_room(self, now_wall_seconds: float) -> None:
+        """For a new one. Those that are seen with it stay: each would be news again and again."""
+        while len(self._entries) >= MAX_ENTRIES:
+            oldest, entry = next(iter(self._entries.items()))
+            if entry.seen_wall_seconds == now_wall_seconds:
+                return
+            del self._entries[oldest]
+            self._saved.pop(oldest, None)
 
     def all(self) -> tuple[ProbingMemory, ...]:
         """Every device's."""

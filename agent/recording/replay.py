@@ -23,6 +23,7 @@ def replay(ticks: Iterable[Findings], state: HostState, simulator: Simulator) ->
         for name, answer in simulator.answers().items():
             state.take_simulated(name, answer, findings.at)
         snapshot = state.advance(findings)
+        state.probes_due()  # counts as their start; what became of them is in later findings
         simulator.keep({database.name for database in snapshot.databases})
         for inputs in state.simulations_due(findings.at):
             simulator.submit(inputs.database, inputs)

@@ -8,15 +8,16 @@ its holder's end, however that comes about. Whoever holds it may hang on a dead 
 waits for it for longer than ``patience_seconds``, and the daemon not at all.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-from agent.atomic_file import give_to_owner
+from agent.atomic_file import AtomicFile
 from agent.wear.budget import Refused
 from agent.wear.ledger_file import not_kept
 from probes.scratch import enclosing_database
@@ -26,8 +27,11 @@ LOCK_NAME: Final = "wear.lock"
 RETRY_SECONDS: Final = 0.05
 """A reservation takes the disk some milliseconds."""
 
+# O_NONBLOCK: a pipe in its place must not make the daemon wait for a writer.
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-@contextmanager
+
+@contextlib.contextmanager
 def account_lock(directory: str, patience_seconds: float = 0.0) -> Iterator[Refused | None]:
     """Hold the accounts kept in ``directory``; or why not: "wear_account_busy" while another
     process does, "budget_not_kept" where they cannot be locked."""
@@ -44,6 +48,10 @@ def account_lock(directory: str, patience_seconds: float = 0.0) -> Iterator[Refu
         yield obstacle
     finally:
         if descriptor is not None:
+            if obstacle is None:
+                # A child of another thread that hangs between fork and exec has it, too.
+                with contextlib.suppress(OSError):  # closing does, where there is none
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
@@ -52,19 +60,26 @@ def _open(directory: str) -> int:
     if database is not None:
         raise OSError(errno.EPERM, f"{directory} now lies in the database {database}")
     path = os.path.join(directory, LOCK_NAME)
-    # O_NONBLOCK: a pipe in its place must not make the daemon wait for a writer.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags)
+        return os.open(path, _FLAGS)
     except FileNotFoundError:
         pass  # the first time
-    descriptor = os.open(path, flags | os.O_CREAT, 0o600)
+    if os.geteuid() != 0 or os.stat(directory).st_uid == 0:
+        return os.open(path, _FLAGS | os.O_CREAT, 0o600)
+    _make_for_owner(directory, path)
+    return os.open(path, _FLAGS)
+
+
+def _make_for_owner(directory: str, path: str) -> None:
+    """By root in another user's directory. The file has its name only once it is that user's: a
+    command that is killed on the way must not lock the daemon out for good."""
+    made = AtomicFile(directory, f"{LOCK_NAME}.{secrets.token_hex(8)}")
+    made.write(b"", to_owner=True)
     try:
-        give_to_owner(descriptor, directory)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
+        with contextlib.suppress(FileExistsError):  # somebody was faster
+            os.link(made.path, path, follow_symlinks=False)
+    finally:
+        os.unlink(made.path)
 
 
 def _take(descriptor: int, directory: str, patience_seconds: float) -> Refused | None:

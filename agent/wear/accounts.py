@@ -85,11 +85,11 @@ class Accounts:
         return self._accounts.get(key) or WearAccount(key, LEAST_DAILY_BYTES)
 
     def reserve(
-        self, device: str, purpose: str, size_bytes: int, held_bytes: int
+        self, device: str, purpose: str, size_bytes: int, left_bytes: int
     ) -> Reservation | Refused:
-        """Set a probe's bytes aside; ``held_bytes`` are those of commands that write just now."""
+        """Set a probe's bytes aside; ``left_bytes`` are those of receipts not charged yet."""
         now, account = self.now(), self.of(device)
-        _, answer = account.charge(purpose, held_bytes, now).reserve(purpose, size_bytes, now)
+        _, answer = account.charge(purpose, left_bytes, now).reserve(purpose, size_bytes, now)
         if isinstance(answer, Reservation):
             self.put(account.with_reservation(answer))
         return answer

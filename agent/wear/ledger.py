@@ -134,8 +134,8 @@ class WearLedger:
             with account_lock(self._path) as obstacle:
                 if obstacle is not None:
                     return obstacle
-                held = self._receipts.take(self._charge_receipt)
-                return self._set_aside(device, purpose, size_bytes, held)
+                left = self._receipts.take(self._charge_receipt)
+                return self._set_aside(device, purpose, size_bytes, left)
 
     def settle(self, reservation: Reservation, written_bytes: int) -> None:
         """End a reservation with what was really written; more than reserved counts, too."""
@@ -197,6 +197,8 @@ class WearLedger:
     def start(self) -> None:
         """Load, and look after receipts and what is not saved yet, in a thread of its own."""
         self.load()
+        if self._loaded:
+            self._receipts.remove_unfinished()
         self._take_receipts()
         self._thread = threading.Thread(target=self._look_after, name="wear", daemon=True)
         self._thread.start()
@@ -306,16 +308,16 @@ class WearLedger:
         return True
 
     def _set_aside(
-        self, device: str, purpose: str, size_bytes: int, held: Iterable[Receipt]
+        self, device: str, purpose: str, size_bytes: int, left: Iterable[Receipt]
     ) -> Reservation | Refused:
-        held_bytes = sum(
+        left_bytes = sum(
             receipt.written_bytes
-            for receipt in held
+            for receipt in left
             if printable(receipt.device) == printable(device)
         )
         with self._changing:
             answer = self._accounts.day_lost() or self._accounts.reserve(
-                device, purpose, size_bytes, held_bytes
+                device, purpose, size_bytes, left_bytes
             )
             if isinstance(answer, Refused):
                 return answer

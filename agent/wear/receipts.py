@@ -9,19 +9,22 @@ os.close(descriptor)
 
 receipts = Receipts(directory)                                                     # the daemon
 receipts.waiting        # whether there is anything to be taken or removed
-held = receipts.take(charge)  # calls charge(receipt, its file's bytes) for each that is new
+left = receipts.take(charge)  # calls charge(receipt, its file's bytes) for each that is new
 receipts.taken          # to be kept with what was charged
 receipts.discard()      # once both are on the device
 receipts.remember(taken)  # after a restart: these are charged already
+receipts.remove_unfinished()  # of commands that were killed
+receipts.new()          # those that nobody has taken, for whoever only counts them
 
 One of a run is held, taken, replaced and removed under ``account_lock`` only.
 """
 
+import contextlib
 import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Final
 
 import msgspec
@@ -32,11 +35,12 @@ from agent.wear.record import RECEIPT_NAME
 _MAX_BYTES: Final = 4096
 
 MAX_RECEIPTS: Final = 1000
-"""As many are looked at; a command leaves one, and each save takes all of them."""
+"""As many are taken before they are removed: each save names all of them. All of them count."""
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _IS_NAME: Final = re.compile(RECEIPT_NAME)
+_IS_UNFINISHED: Final = re.compile(r"\A\.written-[0-9a-f]{1,32}\.json\.new\Z")
 
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 60)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
@@ -112,33 +116,49 @@ class Receipts:
         return bool(self._taken or self._new_names())
 
     def take(self, charge: Callable[[Receipt, int], None]) -> tuple[Receipt, ...]:
-        """Charge each receipt once, but for those of runs under way, which are returned; a file
-        that is none of ours is left alone."""
-        held: list[Receipt] = []
-        for name in self._new_names():
-            file = AtomicFile(self._directory or "", name)
+        """Charge each receipt once; those that have to wait are returned: of runs under way, and
+        beyond MAX_RECEIPTS. A file that is none of ours is left alone."""
+        left: list[Receipt] = []
+        for file, name in self._new_files():
             try:
-                raw = file.read(_MAX_BYTES, of_owner=self._of_owner)
-                receipt = msgspec.json.decode(raw, type=Receipt)
-                under_way = _is_held(file.path)
+                receipt, size_bytes = self._read(file)
+                waits = len(self._taken) >= MAX_RECEIPTS or _is_held(file.path)
             except (OSError, UnusableFile, msgspec.DecodeError):
                 continue
-            if under_way:
-                held.append(receipt)
+            if waits:
+                left.append(receipt)
             else:
                 self._taken.add(name)
-                charge(receipt, len(raw))
-        return tuple(held)
+                charge(receipt, size_bytes)
+        return tuple(left)
+
+    def new(self) -> tuple[Receipt, ...]:
+        """All that are not taken. Nobody's lock is tried: that could be the moment in which a
+        command wants to hold its own."""
+        found: list[Receipt] = []
+        for file, _ in self._new_files():
+            with contextlib.suppress(OSError, UnusableFile, msgspec.DecodeError):
+                found.append(self._read(file)[0])
+        return tuple(found)
+
+    def _new_files(self) -> Iterator[tuple[AtomicFile, str]]:
+        return ((AtomicFile(self._directory or "", name), name) for name in self._new_names())
+
+    def _read(self, file: AtomicFile) -> tuple[Receipt, int]:
+        raw = file.read(_MAX_BYTES, of_owner=self._of_owner)
+        return msgspec.json.decode(raw, type=Receipt), len(raw)
 
     def _new_names(self) -> list[str]:
+        return [name for name in self._names(_IS_NAME) if name not in self._taken]
+
+    def _names(self, pattern: re.Pattern[str]) -> list[str]:
         if self._directory is None:
             return []
         try:
             names = sorted(os.listdir(self._directory))
         except OSError:
             return []  # a directory that is gone is told of by who writes there
-        new = [name for name in names if _IS_NAME.search(name) and name not in self._taken]
-        return new[:MAX_RECEIPTS]
+        return [name for name in names if pattern.search(name)]
 
     def discard(self) -> None:
         """Remove those that were charged; one that cannot be is not charged again by this run."""
@@ -150,3 +170,10 @@ class Receipts:
             except OSError:
                 continue
             self._taken.discard(name)
+
+    def remove_unfinished(self) -> None:
+        """Remove what commands left that were killed while they wrote a receipt. One that is
+        writing at this moment is told by an error, and writes nothing that is not on record."""
+        for name in self._names(_IS_UNFINISHED):
+            with contextlib.suppress(OSError):  # renamed meanwhile, or the next start removes it
+                os.unlink(os.path.join(self._directory or "", name))

@@ -82,8 +82,8 @@ class _Look:
 class DatabaseSearch:
     """Finds the databases that are open on this host, again and again.
 
-    Dead disks delay the first search only, by ``look_seconds`` however many databases lie on them,
-    and keep one thread for each database until they answer.
+    Dead disks delay the first search only, by ``look_seconds`` for each ``LOOKS_AT_ONCE`` databases
+    on them, and keep one thread for each database until they answer.
     """
 
     def __init__(self, proc_root: str = "/proc", look_seconds: float = LOOK_SECONDS) -> None:
@@ -101,8 +101,11 @@ class DatabaseSearch:
         locks = {(lock.pid, lock.target): lock for lock in open_locks}
         looks = dict(self._hanging)
         new = [lock for key, lock in locks.items() if key not in looks]
-        for begin in range(0, len(new), LOOKS_AT_ONCE):
-            looks |= self._look_at(new[begin : begin + LOOKS_AT_ONCE])
+        while new:
+            begun = self._look_at(new[:LOOKS_AT_ONCE])
+            looks |= begun
+            # Where there is no thread at all, the next search may have one.
+            new = new[max(1, len(begun)) :]
         # Also those that are not listed now: the kernel's list may lack one for a moment.
         self._hanging = {key: look for key, look in looks.items() if look.hangs}
         found: dict[tuple[int, int], DiscoveredDatabase] = {}
@@ -114,14 +117,15 @@ class DatabaseSearch:
         return DiscoveryResult(_in_order(found.values()), unreadable, _in_order(silent))
 
     def _look_at(self, locks: Iterable[_OpenLock]) -> dict[tuple[int, str], _Look]:
-        """Look at all of them at once, for as long as one after the other answers."""
+        """Look at all of them at once, for as long as one after the other answers; at the first of
+        them only, where there are threads for no more."""
         ended = threading.Semaphore(0)
         looks = {}
         for lock in locks:
             try:
                 looks[lock.pid, lock.target] = _Look(lock, self._proc_root, ended)
-            except RuntimeError:  # a limit on threads: the next search may have one
-                continue
+            except RuntimeError:
+                break
         for _ in looks:
             if not ended.acquire(timeout=self._look_seconds):
                 break  # the disks of those that are left hang

@@ -1,5 +1,7 @@
 """What commands wrote reaches the daemon's account, where there is one."""
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -32,6 +34,24 @@ def test_a_run_is_on_record_beside_the_daemons_account_before_it_and_after_it(
     assert f'"device":"{key}"' in before
     assert '"purpose":"calibrate","written_bytes":1073741824' in before
     assert after == before.replace("1073741824", "4096")
+
+
+def test_a_run_that_cannot_be_charged_says_which_file_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk got full during the run: all that was reserved stays charged."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "wear.json").write_text("{}")
+    account = account_of_run(a_device(), {"STATE_DIRECTORY": str(tmp_path)})
+    account.reserve("calibrate", 1 << 30, overdraw=True)
+    monkeypatch.setattr(os, "fsync", full)
+    settle_run(account, 4096)
+    (path,) = tmp_path.glob("written-*.json")
+    assert '"written_bytes":1073741824' in path.read_text()
+    assert f"smaxd: {path}: No space left on device: " in capsys.readouterr().err
 
 
 def test_nothing_is_left_behind_where_no_daemon_keeps_an_account(tmp_path: Path) -> None:

@@ -27,8 +27,12 @@ GIB = 2**30
 
 
 @pytest.fixture
-def calibrate(smaxd: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """``smaxd calibrate`` on a host without databases and with one disk; nothing may be loaded."""
+def calibrate(
+    smaxd: Call, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Call:
+    """``smaxd calibrate`` on a host without databases and with one disk; nothing may be loaded.
+    No daemon ever kept an account there: that of this machine is not charged."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setattr(command, "discover_databases", lambda: DiscoveryResult((), 0))
     use_device(monkeypatch, a_device(filesystem_free_bytes=100 * GIB, size_bytes=1000 * GIB))
 
@@ -204,6 +208,17 @@ def test_a_run_is_on_record_before_it_writes_and_the_next_is_asked_about_what_it
     assert beside.code == 2
     assert "still write within the wear budget is written only when confirmed" in beside.err
     assert receipt() == 0
+
+
+def test_a_budget_that_is_not_known_is_said_to_be_so(calibrate: Call, tmp_path: Path) -> None:
+    """Less with --max-gib would not help."""
+    (tmp_path / "wear.json").write_text("{}")
+    words = ("--scratch", str(tmp_path), "--state", str(tmp_path), "--max-gib", "0.5")
+    ended = calibrate(*words)
+    assert ended.code == 2
+    assert str(tmp_path / "wear.json") in ended.err
+    assert "(wear_history_lost); pass --yes" in ended.err
+    assert "--max-gib" not in ended.err
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_told(

@@ -23,7 +23,9 @@ DEVICE = DeviceIdentity("sda", 10**12, "a drive")
 RUN = CalibrationFindings(
     measured_wall_seconds=WALL - 3600.0,
     database="/db",
-    device=DEVICE,
+    device=DEVICE.name,
+    device_size_bytes=DEVICE.size_bytes,
+    device_model=DEVICE.model,
     options_key="abc",
     record_bytes=1040.0,
     puts_per_second=20_000.0,
@@ -58,9 +60,9 @@ def test_the_newest_run_tells_what_the_device_sustains() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"device": DeviceIdentity("sda", 10**12, "another drive")},
-        {"device": DeviceIdentity("sda", 10**11, "a drive")},
-        {"device": DeviceIdentity("sda", 10**12)},
+        {"device_model": "another drive"},
+        {"device_size_bytes": 10**11},
+        {"device_model": None, "device": "sdb"},
         {"sustained_bytes_per_second": None},
         {"measured_wall_seconds": WALL - MAX_AGE_SECONDS - 1.0},
     ],
@@ -89,16 +91,23 @@ def test_a_younger_tree_widens_the_interval() -> None:
 
 def test_a_run_stays_with_its_drive_whatever_its_name_is_now() -> None:
     """Kernels hand names out anew at every boot."""
-    renamed = replace(RUN, device=DeviceIdentity("sdz", 10**12, "a drive"))
+    renamed = replace(RUN, device="sdz")
     assert capacity_of(renamed) == capacity_of(RUN)
     assert estimate_of(renamed) == estimate_of(RUN)
+
+
+def test_a_run_that_tells_no_model_is_of_what_has_its_name_and_size() -> None:
+    """The results of before it was asked, and those of a disk that tells one only now."""
+    old = replace(RUN, device_model=None)
+    assert capacity_of(old) == capacity_of(RUN)
+    assert estimate_of(old) == estimate_of(RUN)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"database": "/other"},
-        {"device": DeviceIdentity("sda", 10**12, "another drive")},
+        {"device_model": "another drive"},
         {"options_key": "other"},
         {"puts_per_second": None},
         {"record_bytes": 100.0},

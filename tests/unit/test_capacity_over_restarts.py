@@ -1,5 +1,6 @@
 """What was measured of a device, and how fio fared on it, outlives the daemon, and grows old."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -219,6 +220,51 @@ def test_a_disk_without_a_model_that_is_exchanged_under_the_daemon_starts_anew()
     assert isinstance(device.capacity, Missing)
     back = agent.tick(20.0, vda(f"{BOOT} 12", **measured(0.0)), WALL + 20.0)
     assert isinstance(back.capacity, Missing)
+
+
+@pytest.mark.parametrize(
+    ("before", "unread", "after"),
+    [
+        (vda(f"{BOOT} 9"), vda(None), vda(f"{BOOT} 12")),
+        (sda("a drive"), sda(None), sda("another drive")),
+    ],
+    ids=["its sequence number", "its model"],
+)
+def test_a_disk_is_exchanged_also_where_it_could_not_be_read_in_between(
+    before: DeviceFindings, unread: DeviceFindings, after: DeviceFindings
+) -> None:
+    """No descriptor was left, or it was about to go."""
+    agent, told = Agent(), measured(0.0)
+    for at, device in ((0.0, before), (5.0, unread)):
+        kept = agent.tick(at, replace(device, **told), WALL + at)
+        assert isinstance(kept.capacity, Known)
+    exchanged = agent.tick(10.0, replace(after, **told), WALL + 10.0)
+    assert isinstance(exchanged.capacity, Missing)
+
+
+@pytest.mark.parametrize(
+    ("device", "unread"),
+    [(vda(f"{BOOT} 9"), vda(None)), (sda(), sda(None))],
+    ids=["its sequence number", "its model"],
+)
+def test_what_could_not_be_read_of_a_disk_in_the_last_tick_costs_it_nothing(
+    device: DeviceFindings, unread: DeviceFindings
+) -> None:
+    """A kill may come then."""
+    first = Agent()
+    for at, seen in ((1000.0, device), (1500.0, unread)):
+        first.tick(at, replace(seen, **measured(1000.0)), WALL + at)
+    again = Agent(first.ended()).tick(5.0, device, WALL + HOUR)
+    assert isinstance(again.capacity, Known)
+
+
+def test_a_disk_in_the_place_of_one_that_told_no_model_is_another_one() -> None:
+    """Its sequence number says so."""
+    agent = Agent()
+    agent.tick(0.0, vda(f"{BOOT} 9", **measured(0.0)), WALL)
+    told = a_device("vda", "254:0", size_bytes=10**12, instance=f"{BOOT} 12", model=MODEL)
+    device = agent.tick(10.0, vda(None, sample=told, **measured(0.0)), WALL + 10.0)
+    assert isinstance(device.capacity, Missing)
 
 
 def test_disks_that_cannot_be_told_apart_inherit_nothing_from_each_other() -> None:

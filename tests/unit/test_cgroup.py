@@ -81,15 +81,16 @@ def test_version_1_quotas_of_all_ancestors_count(v1: Path) -> None:
     assert read(v1).cpu_cores == 0.25
 
 
-def test_a_hybrid_host_has_both(v1: Path) -> None:
-    """The version-2 hierarchy is mounted at unified, and its limits count as well."""
-    unified = v1 / "sys/fs/cgroup/unified"
-    unified.mkdir()
-    (unified / "io.max").write_text("254:0 rbps=max wbps=4194304 riops=max wiops=max\n")
-    (unified / "cpu.max").write_text("10000 100000\n")
-    sample = read(v1)
-    assert sample.write_bytes_per_second == {"254:0": 4 * MIB, "7:0": 20 * MIB}
-    assert sample.cpu_cores == 0.1
+def test_version_2_limits_nothing_where_version_1_has_the_controllers(v1: Path) -> None:
+    """Each is in one of them: its group there, seldom shown to containers, takes nothing away."""
+    groups = v1 / "proc" / str(pid_in(v1)) / "cgroup"
+    groups.write_text(groups.read_text().replace("0::/\n", "0::/system.slice/containerd.service\n"))
+    mountinfo = v1 / "proc/self/mountinfo"
+    lines = mountinfo.read_text().splitlines(keepends=True)
+    mountinfo.write_text("".join(line for line in lines if " cgroup2 " not in line))
+    for path in (v1 / "sys").rglob("*.*"):
+        path.unlink()
+    assert CgroupLimitsSample(3.0, {}, None) == read(v1)
 
 
 def test_a_recorded_hybrid_host_limits_by_both_versions() -> None:

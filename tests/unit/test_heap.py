@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
+from agent import heap
+
+needs_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="mallopt and malloc_info are glibc's"
 )
 
@@ -59,13 +61,29 @@ def arenas_and_mapped_blocks(how: str) -> tuple[int, int]:
     return told.rpartition("<malloc ")[2].count("<heap nr="), int(after) - int(before)
 
 
+@needs_glibc
 def test_all_threads_share_one_arena_and_large_blocks_are_mapped() -> None:
     """However many run at once, and after large blocks have come and gone."""
     assert arenas_and_mapped_blocks("small") == (1, 1)
 
 
+@needs_glibc
 def test_left_alone_every_thread_has_an_arena_and_large_blocks_stay() -> None:
     """What the other test would see if nothing were set: else it would prove nothing."""
     arenas, mapped = arenas_and_mapped_blocks("left alone")
     assert arenas > 1
     assert mapped == 0
+
+
+@pytest.mark.parametrize("error", [AttributeError("no mallopt"), OSError("no dynamic linker")])
+def test_a_program_whose_c_library_cannot_be_asked_runs_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """With another C library, or linked with its own."""
+
+    def refuse(_: None) -> None:
+        raise error
+
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    heap.keep_small()
+    heap.give_back()

@@ -76,8 +76,22 @@ def test_a_host_on_which_volumes_come_and_go_forgets_those_seen_longest_ago() ->
     """As many are kept as are saved."""
     memories = ProbingMemories(())
     volumes = [DeviceIdentity("sda", 10**12, f"volume {n}") for n in range(MAX_ENTRIES)]
-    for volume in [DRIVE, *volumes[:-1], DRIVE, volumes[-1]]:
-        memories.remember(replace(ENTRY, device=volume))
+    for at, volume in enumerate([DRIVE, *volumes[:-1], DRIVE, volumes[-1]]):
+        memories.remember(replace(ENTRY, device=volume, seen_wall_seconds=WALL + at))
     assert len(memories.all()) == MAX_ENTRIES
     assert memories.get(DRIVE) is not None
     assert memories.get(volumes[0]) is None
+
+
+def test_more_devices_at_a_time_than_are_saved_are_not_news_with_every_tick() -> None:
+    """Each would ask for a save at once, which waits for the disk."""
+    memories = ProbingMemories(())
+    volumes = [DeviceIdentity("sda", 10**12, f"volume {n}") for n in range(MAX_ENTRIES + 10)]
+    told = [
+        {
+            memories.remember(replace(ENTRY, device=volume, seen_wall_seconds=WALL + at))
+            for volume in volumes
+        }
+        for at in (0.0, 5.0)
+    ]
+    assert told == [{News.AT_ONCE}, {News.NONE}]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.config import Config, DatabaseSettings, DeviceSettings
-from agent.findings import DatabaseFindings, Findings
+from agent.findings import CalibrationFindings, DatabaseFindings, Findings
 from agent.learning.memory import (
     CapacityMemory,
     DeviceIdentity,
@@ -297,6 +297,28 @@ def test_a_recording_of_an_older_version_is_readable() -> None:
     assert read.databases[0].owner_gone is False
     assert log.value.damaged_lines is None
     assert log.value.puts == captured_log("v9.8.4").puts
+
+
+def test_a_recording_of_calibrations_of_before_they_told_a_model_is_readable() -> None:
+    """They were of what has their name."""
+    header, first, end = lines_of(recording_bytes((findings_of(1.0),)))
+    told: dict[str, Any] = {
+        "measured_wall_seconds": 1.7e9,
+        "database": "/db",
+        "device": "sda",
+        "device_size_bytes": 10**12,
+        "options_key": "abc",
+        "record_bytes": 1040.0,
+        "puts_per_second": 2e4,
+        "sustained_bytes_per_second": 5e7,
+        "size_ratio": 0.5,
+    }
+    first["tick"]["calibrations"] = [told]
+
+    (read,) = read_back(
+        packed([json.dumps(line).encode() + b"\n" for line in (header, first, end)])
+    )
+    assert read.calibrations == (CalibrationFindings(**told),)
 
 
 def test_a_configuration_of_another_version_is_readable() -> None:

@@ -9,23 +9,25 @@ from typing import Any, cast
 import pytest
 
 from agent.commands.replay import print_replay
-from agent.findings import Findings
+from agent.findings import DeviceBudget, Findings, FioEnded
 from agent.host_state import HostState
 from agent.main import host_state_for
 from agent.models.estimate import CalibratedEstimate, Estimate, ResourceUse
 from agent.models.lsm import ModelInputs, Simulated
+from agent.probing.scheduler import ProbeRun
 from agent.readings import Known, Missing
 from agent.recording.recording import TickEncoder
 from agent.recording.replay import replay
 from agent.recording.table import Row, row_of, table_lines, time_text
 from agent.simulator import InlineSimulator
 from agent.snapshot import DatabaseSnapshot, Snapshot
-from tests.unit.agent_samples import findings_of
+from tests.unit.agent_samples import a_fio, device_findings, findings_of, known
 from tests.unit.explained import INPUTS
 from tests.unit.recordings import HEADER, captured_ticks, packed, read_back, recording_bytes
 from tests.unit.snapshots import AT, busy_database, lost_database, snapshot
 
 DATABASE = "universal"
+BUDGET = known(DeviceBudget(10**12, 10**12))
 
 
 @pytest.fixture
@@ -46,6 +48,7 @@ def test_a_replay_gives_the_snapshots_of_the_daemon() -> None:
         for name, answer in simulator.answers().items():
             live.take_simulated(name, answer, findings.at)
         expected.append(replace(live.advance(findings), probes=()))
+        live.probes_due()
         for inputs in live.simulations_due(findings.at):
             simulator.submit(inputs.database, inputs)
 
@@ -55,6 +58,40 @@ def test_a_replay_gives_the_snapshots_of_the_daemon() -> None:
 
     assert expected == replayed
     assert any(isinstance(s.databases[0].recommended, Known) for s in replayed if s.databases)
+
+
+def test_the_runs_of_fio_count_in_a_replay_as_they_did_then() -> None:
+    """The longer one was done: it is not wanted again."""
+    first = {"fio": known(a_fio(10.0, 1e8), at=10.0), "fio_ended": FioEnded(10.0, "measured")}
+    second = {"fio": known(a_fio(725.0, 1e8), at=725.0), "fio_ended": FioEnded(725.0, "measured")}
+    never = Missing("not_yet_measured", "fio has not answered yet")
+    ticks = tuple(
+        findings_of(
+            at,
+            devices=(device_findings(**({"fio": never, "budget": BUDGET} | seen)),),
+            pause=Missing("not_paused", "the operator has not paused the probes"),
+        )
+        for at, seen in (
+            (0.0, {}),
+            (5.0, {"fio_active": True}),
+            (15.0, first),
+            (700.0, first),
+            (705.0, first | {"fio_active": True}),
+            (730.0, second),
+            (1500.0, second),
+        )
+    )
+    state = host_state_for(HEADER.config)
+    probing = [each.devices[0].probing for each in replay(ticks, state, InlineSimulator())]
+    assert [said.reason for said in probing if said is not None] == [
+        "first_measurement",
+        "running",
+        "measured_recently",
+        "first_long_run",
+        "running",
+        "measured_recently",
+        "measured_recently",
+    ]
 
 
 class Simulating:
@@ -86,6 +123,9 @@ class Asking:
 
     def advance(self, findings: Findings) -> Snapshot:
         return replace(snapshot(), at=findings.at)
+
+    def probes_due(self) -> Mapping[str, ProbeRun]:
+        return {}
 
     def simulations_due(self, now: float) -> tuple[ModelInputs, ...]:
         return (INPUTS,) if now < 3.0 else ()

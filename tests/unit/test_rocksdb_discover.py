@@ -206,6 +206,26 @@ def test_of_very_many_databases_all_are_found(
     assert [database.path for database in found.databases] == made
 
 
+def test_where_threads_are_limited_the_others_wait_for_those_that_were_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next search would meet the same limit, and miss the same databases."""
+    made, proc = several(tmp_path, 5)
+    asked = 0
+
+    class Limited(threading.Thread):
+        def start(self) -> None:
+            nonlocal asked
+            asked += 1
+            if asked % 3 == 0:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(threading, "Thread", Limited)
+    found = DatabaseSearch(proc, look_seconds=PATIENCE_SECONDS).read()
+    assert [database.path for database in found.databases] == made
+
+
 def test_a_lock_that_is_open_twice_is_looked_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

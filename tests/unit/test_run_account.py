@@ -1,5 +1,6 @@
 """A command's view of the daemon's wear account, and what it leaves there."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -14,10 +15,12 @@ from agent.commands import run_account
 from agent.commands.run_account import RunAccount
 from agent.readings import Known, Missing
 from agent.state_directory import StateDirectory
+from agent.wear import receipts as receipts_module
 from agent.wear.account_lock import account_lock
 from agent.wear.budget import Refused, Reservation, files_share_bytes
 from agent.wear.ledger import WearLedger
 from agent.wear.own_files import Carrier
+from agent.wear.receipts import Receipt, leave_receipt
 from tests.unit.agent_samples import MIB
 
 KEY = "a drive/1000000000000"
@@ -154,6 +157,27 @@ def test_a_command_that_is_killed_is_charged_with_all_it_might_have_written(
     assert written(daemon.ledger) > 1000
 
 
+def test_what_a_command_left_that_was_killed_while_it_wrote_its_receipt_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not granted yet."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(_: int) -> None:
+        raise Killed
+
+    before = written(daemon_in(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)
+        with pytest.raises(Killed):
+            RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN)
+    assert len(list(tmp_path.glob(".written-*"))) == 1
+    assert written(daemon_in(tmp_path)) == before + 1000  # which each daemon here charges
+    assert {path.name for path in tmp_path.iterdir()} == {"wear.json", "wear.lock"}
+
+
 def test_more_than_is_left_for_probes_is_refused_by_what_is_on_record_now(tmp_path: Path) -> None:
     """What the gates saw a second ago does not count; whoever overdraws is charged all the same."""
     daemon_in(tmp_path)
@@ -240,6 +264,56 @@ def test_root_counts_what_other_commands_of_root_left_for_the_daemons_user(tmp_p
     assert RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN) is None
     assert left(RunAccount(str(tmp_path), DEVICE)) == before - RUN
     assert {path.stat().st_uid for path in tmp_path.iterdir()} == {OTHER_USER}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_root_killed_while_it_makes_the_lock_does_not_lock_the_daemon_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock has its name only once it is the daemon's."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    daemon_in(tmp_path)
+    os.chown(tmp_path, OTHER_USER, OTHER_USER)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fchown", killed)
+        with pytest.raises(Killed):
+            RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN)
+    assert not (tmp_path / "wear.lock").exists()
+    assert RunAccount(str(tmp_path), DEVICE).reserve("fio", RUN) is None
+    assert (tmp_path / "wear.lock").stat().st_uid == OTHER_USER
+    assert list(tmp_path.glob("wear.lock?*")) == []
+
+
+def test_a_look_at_the_budget_disturbs_no_command_that_reserves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock tried at that moment would keep the other from holding its receipt."""
+    daemon_in(tmp_path)
+    one = RunAccount(str(tmp_path), DEVICE)
+    assert one.reserve("fio", RUN) is None
+
+    def tried(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(fcntl, "flock", tried)
+    assert RunAccount(str(tmp_path), DEVICE).free_bytes == FOR_PROBES - 1000 - RUN
+
+
+def test_however_many_receipts_lie_there_a_command_counts_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' files of weeks without a daemon hide no run."""
+    daemon_in(tmp_path)
+    monkeypatch.setattr(receipts_module, "MAX_RECEIPTS", 2)
+    for _ in range(5):
+        leave_receipt(str(tmp_path), Receipt(KEY, DEVICE.size_bytes, "fio", 1000))
+    assert RunAccount(str(tmp_path), DEVICE).free_bytes == FOR_PROBES - 6000
 
 
 def test_without_a_daemon_there_is_nothing_to_be_charged_to(tmp_path: Path) -> None:

@@ -166,3 +166,22 @@ def test_databases_that_are_gone_are_forgotten() -> None:
         simulator.keep({"third", "fourth"})
         assert list(simulator.answers()) == ["third"]
         simulator.close()
+
+
+def test_the_simulator_begins_once_there_is_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on processes or memory was reached; it must not stay silent for ever."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    rate = simulate(model_inputs())
+    simulator = ChildProcessSimulator(
+        FakeRunner(CompletedCommand(0, msgspec.json.encode(rate), b""))
+    )
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            simulator.submit("db", model_inputs())
+    simulator.submit("db", model_inputs())
+    assert answer_of(simulator, "db") == Simulated(model_inputs(), rate)
+    simulator.close()

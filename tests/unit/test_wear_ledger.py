@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agent.state_directory import StateDirectory
 from agent.wear import ledger as ledger_module
+from agent.wear import receipts
 from agent.wear.account_clock import BootTime
 from agent.wear.account_lock import account_lock
 from agent.wear.accounts import Advance
@@ -672,6 +673,38 @@ def test_while_a_command_reserves_no_run_is_granted_and_nobody_waits(tmp_path: P
         assert len(list(tmp_path.glob("written-*"))) == 1
     granted(ledger.reserve(DISK, "fio", 1000))
     assert written(ledger) == {"history": 4096, "fio": 5000}
+
+
+def test_more_receipts_than_are_taken_at_once_count_all_and_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after weeks of commands without a daemon: no run is granted by those not looked at."""
+    monkeypatch.setattr(receipts, "MAX_RECEIPTS", 2)
+    ledger = Machine(tmp_path).daemon()
+    for _ in range(7):
+        leave_receipt(str(tmp_path), Receipt(DISK, SMALL_DISK, "fio", FOR_PROBES // 8))
+    assert reason(ledger.reserve(DISK, "fio", FOR_PROBES // 8 + 8)) == "wear_budget_used"
+    assert ledger.save()
+    assert len(decode((tmp_path / "wear.json").read_bytes()).receipts) == 2
+    for _ in range(4):
+        ledger._take_receipts()
+    assert written(ledger) == {"fio": 7 * (FOR_PROBES // 8)}
+    assert list(tmp_path.glob("written-*")) == []
+
+
+def test_a_child_that_inherited_the_lock_does_not_keep_it(tmp_path: Path) -> None:
+    """Another thread's, which hangs on a dead disk before it becomes fio."""
+    with account_lock(str(tmp_path)) as obstacle:
+        assert obstacle is None
+        (number,) = (
+            int(entry.name)
+            for entry in os.scandir("/proc/self/fd")
+            if os.path.realpath(entry.path) == str(tmp_path / "wear.lock")
+        )
+        inherited = os.dup(number)
+    with account_lock(str(tmp_path)) as obstacle:
+        assert obstacle is None
+    os.close(inherited)
 
 
 @pytest.mark.parametrize("kind", ["link", "a database"])
