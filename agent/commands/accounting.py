@@ -36,6 +36,17 @@ def account_of_run(
     return RunAccount(directory, Carrier(identity.key, device.device.name, device.size_bytes))
 
 
+def reserve_run(
+    account: RunAccount, purpose: str, size_bytes: int, *, overdraw: bool
+) -> str | None:
+    """Put a run on record before it writes; or a sentence why that cannot be, or is not allowed
+    unless it is to ``overdraw``."""
+    try:
+        return account.reserve(purpose, size_bytes, overdraw=overdraw)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}: the wear budget cannot be charged"
+
+
 def settle_run(account: RunAccount, written_bytes: int) -> None:
     """Charge a run that has ended; one line on stderr when that fails."""
     try:

@@ -37,7 +37,12 @@ from agent.calibrate.scratch_directory import (
 from agent.calibrate.subject import Subject, read_subject
 from agent.calibrate.text import result_lines, size_text
 from agent.calibrate.writer_process import LoadFailed, library_options, newest_options
-from agent.commands.accounting import account_for_file, account_of_run, settle_run
+from agent.commands.accounting import (
+    account_for_file,
+    account_of_run,
+    reserve_run,
+    settle_run,
+)
 from agent.commands.calibrate_checks import (
     DEFAULT_COMPACTION_FILES,
     DEFAULT_SLOWDOWN_FILES,
@@ -123,15 +128,12 @@ def _calibrate(request: Request, environ: Mapping[str, str], clock: Clock) -> in
 
 def _reserve(account: RunAccount, size_bytes: int, *, beyond: bool) -> None:
     """Put the run on record; ``beyond`` the budget it was confirmed."""
-    try:
-        why = account.reserve(PURPOSE, size_bytes, overdraw=beyond)
-    except OSError as error:
-        why = f"{error.filename}: {error.strerror}: the wear budget cannot be charged"
-        if beyond:
-            click.echo(f"smaxd: {why}", err=True)
-            return
-    if why is not None:
+    why = reserve_run(account, PURPOSE, size_bytes, overdraw=beyond)
+    if why is None:
+        return
+    if not beyond:
         raise Refused(f"{why}; pass --yes to write all the same")
+    click.echo(f"smaxd: {why}", err=True)
 
 
 # -- the run

@@ -14,7 +14,7 @@ import click
 import msgspec
 import psutil
 
-from agent.commands.accounting import settle_run
+from agent.commands.accounting import reserve_run, settle_run
 from agent.commands.live_databases import LiveDatabases
 from agent.commands.run_account import RunAccount
 from agent.device_watch import FIO_PURPOSE
@@ -176,10 +176,7 @@ def _run(
 
 
 def _reserve(account: RunAccount, size_bytes: int, *, force: bool) -> None:
-    try:
-        why = account.reserve(FIO_PURPOSE, size_bytes, overdraw=force)
-    except OSError as error:
-        why = f"{error.filename}: {error.strerror}: the wear budget cannot be charged"
+    why = reserve_run(account, FIO_PURPOSE, size_bytes, overdraw=force)
     if why is None:
         return
     if not force:
