@@ -81,9 +81,13 @@ def test_a_program_whose_c_library_cannot_be_asked_runs_as_it_is(
 ) -> None:
     """With another C library, or linked with its own."""
 
-    def refuse(_: None) -> None:
+    asked: list[None] = []
+
+    def refuse(program: None) -> None:
+        asked.append(program)
         raise error
 
     monkeypatch.setattr("ctypes.CDLL", refuse)
     heap.keep_small()
     heap.give_back()
+    assert asked == [None, None, None]

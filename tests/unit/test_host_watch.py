@@ -37,6 +37,7 @@ from probes.rocksdb.samples import DiscoveredDatabase
 from probes.samples import BlockLayer
 from probes.scratch import choose_scratch_directory, create_scratch_file
 from tests.unit.agent_samples import a_device
+from tests.unit.dead_disk import hanging
 from tests.unit.snapshots import FixedClock
 
 DATA = Path(__file__).parents[1] / "data"
@@ -335,25 +336,6 @@ def test_a_scratch_directory_that_hangs_delays_no_end(
     disk_answers.set()
 
     assert len(left) == 1
-
-
-@contextmanager
-def hanging(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Who opens anything at ``directory`` waits until the end of the block."""
-    disk_answers = threading.Event()
-    really_open = os.open
-
-    def waiting_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        if str(path).startswith(str(directory)):
-            disk_answers.wait()
-        return really_open(path, flags, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", waiting_open)
-        try:
-            yield
-        finally:
-            disk_answers.set()
 
 
 def test_a_defect_before_fio_starts_gives_the_reserved_bytes_back(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import structlog
@@ -33,6 +33,7 @@ from agent.simulator import InlineSimulator
 from probes.clock import SystemClock
 from tests.unit.agent_samples import database_findings, findings_of, on_device
 from tests.unit.budgets import Budget
+from tests.unit.dead_disk import hanging
 from tests.unit.patience import eventually
 from tests.unit.recordings import HEADER, captured_ticks
 
@@ -239,32 +240,13 @@ def test_findings_that_cannot_be_recorded_end_the_recording_only(
     assert [line["event"] for line in lines.entries[1:]] == ["recording_failed"]
 
 
-@contextmanager
-def no_file_is_made(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Before the end of the block, as in a directory on a dead disk."""
-    disk_answers = threading.Event()
-    really_open = os.open
-
-    def waiting_open(path: Any, flags: int, *rest: Any, **more: Any) -> int:
-        if str(path).endswith(".rec"):
-            disk_answers.wait()
-        return really_open(path, flags, *rest, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", waiting_open)
-        try:
-            yield
-        finally:
-            disk_answers.set()
-
-
 def test_a_recording_on_a_dead_disk_begins_once_that_answers(
     tmp_path: Path, lines: LogCapture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for it; the first ticks are in it."""
     path, ticks = tmp_path / "x.rec", captured_ticks("v9.8.4")
     recorder = recorder_of(path, lines)
-    with no_file_is_made(monkeypatch):
+    with hanging(tmp_path, monkeypatch):
         recorder.start(0.01)
         for tick in ticks[:3]:
             recorder.take(tick)
@@ -283,7 +265,7 @@ def test_a_mistake_that_a_dead_disk_has_hidden_is_told_later(
     path = tmp_path / "x.rec"
     path.write_text("precious")
     recorder = recorder_of(path, lines)
-    with no_file_is_made(monkeypatch):
+    with hanging(tmp_path, monkeypatch):
         recorder.start(0.01)
         recorder.take(findings_of(0.0))
 
@@ -304,7 +286,7 @@ def test_closing_does_not_wait_for_a_disk_that_hangs(
 ) -> None:
     """The daemon ends in time, without what was not written."""
     recorder = recorder_of(tmp_path / "x.rec", lines)
-    with no_file_is_made(monkeypatch):
+    with hanging(tmp_path, monkeypatch):
         recorder.start(0.01)
         for _ in range(QUEUED_TICKS + 1):
             recorder.take(findings_of(0.0))
